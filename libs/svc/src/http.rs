@@ -1,0 +1,204 @@
+//! HTTP servers: axum's router on hyper, over mutual TLS or over the admin socket. A call is a typed
+//! [`Endpoint`]; whatever goes wrong is a [`Problem`].
+
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use openssl::ssl::{Ssl, SslAcceptor};
+use openssl::x509::X509;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_openssl::SslStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use twinseal_proto::api::{Endpoint, Problem, ProblemCode};
+use twinseal_proto::cert::spki_digest;
+use twinseal_proto::encoding::Digest;
+
+/// How long a client may take for the TLS handshake, and for the header of a request.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Connections served at once; more wait in the backlog.
+const MAX_CONNECTIONS: usize = 1024;
+/// How long running calls may take to end when the daemon stops.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Who is at the other end, as far as the connection shows it.
+#[derive(Clone)]
+pub enum Caller {
+    /// Over TLS, with this certificate; its chain was checked in the handshake.
+    Certificate {
+        /// SHA-256 of its public key.
+        pin: Digest,
+        /// The certificate.
+        certificate: Arc<X509>,
+    },
+    /// Over TLS, without a certificate.
+    Anonymous,
+    /// Over the admin socket: root or the service's own user.
+    Administrator,
+}
+
+/// A refusal as an HTTP response.
+pub struct Refusal(pub Problem);
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&self.0).unwrap_or_default();
+        (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response()
+    }
+}
+
+/// Adds the route of one call. `handler` gets the shared state, the caller and the request.
+pub fn route<E, S, H, F>(router: Router<S>, handler: H) -> Router<S>
+where
+    E: Endpoint,
+    S: Clone + Send + Sync + 'static,
+    H: Fn(S, Caller, E::Request) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<E::Response, Problem>> + Send + 'static,
+{
+    router.route(
+        E::PATH,
+        post(move |State(state): State<S>, request: Request| {
+            let handler = handler.clone();
+            async move {
+                let caller = caller(&request);
+                let body = read_body(request.into_body(), E::MAX_BODY).await?;
+                let call = serde_json::from_slice(&body)
+                    .map_err(|e| Refusal(Problem::new(ProblemCode::BadRequest, e.to_string())))?;
+                let answer = handler(state, caller, call).await.map_err(Refusal)?;
+                let json = serde_json::to_vec(&answer)
+                    .map_err(|_| Refusal(Problem::new(ProblemCode::Internal, "the answer cannot be written")))?;
+                Ok::<_, Refusal>(([(header::CONTENT_TYPE, "application/json")], json))
+            }
+        }),
+    )
+}
+
+/// Who sent this request.
+#[must_use]
+pub fn caller(request: &Request) -> Caller {
+    request.extensions().get::<Caller>().cloned().unwrap_or(Caller::Anonymous)
+}
+
+/// Reads a body of at most `limit` octets.
+///
+/// # Errors
+/// A `too-large` problem when there is more, or when the body breaks off.
+pub async fn read_body(body: Body, limit: usize) -> Result<Bytes, Refusal> {
+    to_bytes(body, limit)
+        .await
+        .map_err(|_| Refusal(Problem::new(ProblemCode::TooLarge, format!("the body has more than {limit} octets or broke off"))))
+}
+
+/// Serves `router` over TLS until `stop`; then lets running calls end.
+pub async fn serve_tls(listener: TcpListener, acceptor: SslAcceptor, router: Router, stop: CancellationToken) {
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let tasks = TaskTracker::new();
+    while let Some(permit) = permit(&permits, &stop).await {
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of file descriptors, most likely: wait for some to be closed.
+                    tracing::warn!(%error, "accept failed");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            },
+            () = stop.cancelled() => break,
+        };
+        let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
+        tasks.spawn(async move {
+            let _permit = permit;
+            let _ = stream.set_nodelay(true);
+            let Ok(ssl) = Ssl::new(acceptor.context()) else { return };
+            let Ok(mut tls) = SslStream::new(ssl, stream) else { return };
+            match tokio::time::timeout(HANDSHAKE, Pin::new(&mut tls).accept()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake refused"),
+                Err(_) => return,
+            }
+            let caller = match tls.ssl().peer_certificate() {
+                None => Caller::Anonymous,
+                Some(certificate) => match spki_digest(&certificate) {
+                    Ok(pin) => Caller::Certificate { pin, certificate: Arc::new(certificate) },
+                    Err(_) => return,
+                },
+            };
+            serve_connection(tls, router, caller, stop).await;
+        });
+    }
+    drop(listener);
+    tasks.close();
+    let _ = tokio::time::timeout(DRAIN, tasks.wait()).await;
+}
+
+/// Serves `router` over plain HTTP until `stop`: for what anybody may read, such as `/metrics` on a local address.
+pub async fn serve_plain(listener: TcpListener, router: Router, stop: CancellationToken) {
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let tasks = TaskTracker::new();
+    while let Some(permit) = permit(&permits, &stop).await {
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "accept failed");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            },
+            () = stop.cancelled() => break,
+        };
+        let (router, stop) = (router.clone(), stop.clone());
+        tasks.spawn(async move {
+            let _permit = permit;
+            let _ = stream.set_nodelay(true);
+            serve_connection(stream, router, Caller::Anonymous, stop).await;
+        });
+    }
+    drop(listener);
+    tasks.close();
+    let _ = tokio::time::timeout(DRAIN, tasks.wait()).await;
+}
+
+async fn permit(permits: &Arc<Semaphore>, stop: &CancellationToken) -> Option<tokio::sync::OwnedSemaphorePermit> {
+    tokio::select! {
+        permit = Arc::clone(permits).acquire_owned() => permit.ok(),
+        () = stop.cancelled() => None,
+    }
+}
+
+/// Serves one connection until it ends or, after `stop`, until its running call ends.
+pub(crate) async fn serve_connection<IO>(io: IO, router: Router, caller: Caller, stop: CancellationToken)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let router = router.layer(axum::Extension(caller));
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HANDSHAKE);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(64);
+    let connection = builder.serve_connection(TokioIo::new(io), TowerToHyperService::new(router));
+    tokio::pin!(connection);
+    tokio::select! {
+        result = connection.as_mut() => {
+            if let Err(error) = result {
+                tracing::debug!(%error, "connection ended");
+            }
+        }
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! Plumbing that the three daemons share. Nothing in here knows what a message, a key or an account is.
+//!
+//! * [`config`], [`telemetry`], [`shutdown`], [`listen`]: how a daemon starts, says that it is ready, and stops.
+//! * [`tls`], [`http`], [`client`], [`admin`]: how services and administrators talk to each other.
+//! * [`join`], [`pins`], [`follow`]: how a service becomes certsrv's, whom it trusts, how it follows the feed.
+//! * [`durable`], [`commit`], [`store`], [`audit`]: every durable write goes through one of these.
+//! * [`failpoint`]: named steps at which the crash tests kill a daemon.
+
+pub mod admin;
+pub mod audit;
+pub mod client;
+pub mod commit;
+pub mod config;
+pub mod durable;
+pub mod failpoint;
+pub mod follow;
+pub mod http;
+pub mod join;
+pub mod listen;
+pub mod pins;
+pub mod shutdown;
+pub mod store;
+pub mod telemetry;
+pub mod tls;
