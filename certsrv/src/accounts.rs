@@ -1,0 +1,117 @@
+//! Accounts: made by administrators, one or a hundred thousand at once, with a certificate for those that come with a
+//! key.
+
+use crate::app::App;
+use crate::audit::Actor;
+use crate::authn::password::{Password, PasswordHash};
+use crate::cert::good_key;
+use crate::cert::profile::Profile;
+use crate::change::Change;
+use crate::failure::{Failure, refuse};
+use crate::issue::{Authority, Issued, Order, issue};
+use crate::rows::{Holder, TokenPurpose};
+use crate::store::Tx;
+use crate::{decide, parallel, random};
+use std::sync::Arc;
+use twinseal_proto::api::admin::certsrv::{
+    AddAccountsRequest, AddedAccounts, EnrolTokenRequest, IssuedToken, NewAccount,
+};
+use twinseal_proto::api::{Problem, ProblemCode};
+use twinseal_proto::encoding::{B64, Digest};
+use twinseal_proto::ids::MailAddress;
+use twinseal_proto::time::UnixTime;
+use twinseal_svc::http::Caller;
+use zeroize::Zeroizing;
+
+/// Most accounts in one call.
+const MOST: usize = 100_000;
+
+/// A new account after the slow work, before the commit.
+struct Ready {
+    address: MailAddress,
+    password: Option<PasswordHash>,
+    /// A certificate is issued for it; certificates come in the order of the accounts.
+    keyed: bool,
+}
+
+/// `AddAccounts`: all or none.
+pub(crate) async fn add(app: Arc<App>, _: Caller, request: AddAccountsRequest) -> Result<AddedAccounts, Problem> {
+    add_all(&app, request.accounts).await.map_err(Failure::into_problem)
+}
+
+async fn add_all(app: &Arc<App>, accounts: Vec<NewAccount>) -> Result<AddedAccounts, Failure> {
+    if accounts.len() > MOST {
+        return Err(refuse(ProblemCode::BadRequest, format!("at most {MOST} accounts in one call")));
+    }
+    // Refused before the slow work, and once more in the commit.
+    let view = app.registry.view();
+    for account in &accounts {
+        decide::add_account(&account.address, view.account(&account.address)?.is_some())?;
+    }
+    let (memory, days) = (app.config.password_memory_kib, app.config.member_days);
+    let ready = tokio::task::spawn_blocking(move || parallel::map(accounts, |one| get_ready(one, memory, days)));
+    let (accounts, orders): (Vec<Ready>, Vec<Option<Order>>) = ready.await??.into_iter().unzip();
+    let orders = orders.into_iter().flatten().collect();
+    let issued = issue(app, &Actor::Administrator, Authority::Members, orders).await?;
+    let (certificates, _) =
+        app.registry.commit(Actor::Administrator, move |tx| publish(tx, accounts, issued)).await?;
+    Ok(AddedAccounts { certificates })
+}
+
+fn get_ready(account: NewAccount, memory: u32, days: u32) -> Result<(Ready, Option<Order>), Failure> {
+    let bad = |address: &MailAddress, e: &dyn std::error::Error| refuse(ProblemCode::BadRequest, format!("{address}: {e}"));
+    let password = match account.password {
+        None => None,
+        Some(text) => {
+            let password = Password::new(Zeroizing::new(text));
+            let hash = PasswordHash::new(&password, random::octets()?, memory);
+            Some(hash.map_err(|e| bad(&account.address, &e))?)
+        }
+    };
+    let order = match account.public_key {
+        None => None,
+        Some(spki) => {
+            let key = good_key::check(spki.as_ref()).map_err(|e| bad(&account.address, &e))?;
+            Some(Order {
+                holder: Holder::Member { address: account.address.clone() },
+                profile: Profile::member(&account.address, key.kind),
+                spki: key.spki,
+                days,
+            })
+        }
+    };
+    Ok((Ready { address: account.address, password, keyed: order.is_some() }, order))
+}
+
+fn publish(tx: &mut Tx<'_>, accounts: Vec<Ready>, issued: Vec<Issued>) -> Result<Vec<Option<B64>>, Failure> {
+    let mut issued = issued.into_iter();
+    let mut certificates = Vec::with_capacity(accounts.len());
+    for account in accounts {
+        decide::add_account(&account.address, tx.account(&account.address)?.is_some())?;
+        tx.push(Change::AccountAdded { address: account.address, password: account.password })?;
+        let own = if account.keyed { issued.next() } else { None };
+        if let Some(own) = &own {
+            tx.push(own.change(None))?;
+        }
+        certificates.push(own.map(|own| B64(own.der)));
+    }
+    Ok(certificates)
+}
+
+/// `EnrolToken`: a one-time token for an account.
+pub(crate) async fn token(app: Arc<App>, _: Caller, request: EnrolTokenRequest) -> Result<IssuedToken, Problem> {
+    let made = async {
+        let expires = UnixTime::now().plus(u64::from(app.config.enrol_token_hours) * 3600);
+        let token = random::token()?;
+        let digest: Digest = token.digest();
+        let decide = move |tx: &mut Tx<'_>| {
+            let address = request.address;
+            let account = tx.account(&address)?.ok_or_else(|| decide::no_account(&address))?;
+            let purpose = TokenPurpose::Enrol { address: account.address };
+            Ok(tx.push(Change::TokenMade { digest, purpose, expires })?)
+        };
+        app.registry.commit(Actor::Administrator, decide).await?;
+        crate::services::issued_token(&app, &token)
+    };
+    made.await.map_err(Failure::into_problem)
+}

@@ -1,0 +1,180 @@
+//! What a change does to the index. The same for a change that is being made and for one that is replayed.
+
+use crate::cert::serial::Serial;
+use crate::change::Change;
+use crate::rows::{Account, Certificate, Group, GroupKey, Holder, Member, Pin, TokenRow};
+use crate::store::Tx;
+use crate::views::inconsistent;
+use openssl::x509::X509;
+use twinseal_proto::api::admin::certsrv::{MemberRole, MemberState, RevocationReason};
+use twinseal_proto::api::services::ServiceRole;
+use twinseal_proto::cert::{not_after, spki_digest};
+use twinseal_proto::encoding::{B64, Digest};
+use twinseal_proto::ids::{GroupId, MailAddress, MemberNumber};
+use twinseal_svc::store::StoreError;
+
+/// Applies `change`.
+pub(crate) fn apply(change: &Change, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    match change {
+        Change::AccountAdded { address, password } => {
+            let row = Account { address: address.clone(), password: password.clone(), current: None };
+            tx.put_account(address, &row)
+        }
+        Change::TokenMade { digest, purpose, expires } => {
+            tx.put_token(digest, &TokenRow { purpose: purpose.clone(), expires: *expires })
+        }
+        Change::CertificateIssued { serial, holder, certificate, token } => {
+            if let Some(token) = token {
+                tx.delete_token(token);
+            }
+            issued(*serial, holder, certificate, tx)
+        }
+        Change::CertificateRevoked { serial, reason } => revoked(serial, *reason, tx),
+        Change::CertificateEnded { serial } => {
+            let row = certificate(serial, tx)?;
+            tx.delete_end(row.until, serial);
+            no_longer_current(&row, tx)
+        }
+        Change::GroupCreated { group, list, owner, join, mode, history, settings } => {
+            tx.put_list_of(group, list)?;
+            let row = Group {
+                group: *group,
+                list: list.clone(),
+                owner: owner.clone(),
+                join: *join,
+                mode: *mode,
+                history: *history,
+                settings: settings.clone(),
+                members: 0,
+                owners: 0,
+            };
+            tx.put_group(list, &row)
+        }
+        Change::MemberAdded { group, address, handle, number, role, serial } => {
+            let state = if serial.is_some() { MemberState::Active } else { MemberState::Pending };
+            let row = Member {
+                address: address.clone(),
+                handle: *handle,
+                number: *number,
+                role: *role,
+                state,
+                serial: *serial,
+            };
+            tx.put_member(group, &row)?;
+            count(group, *role, true, tx)?;
+            used_number(*number, tx)
+        }
+        Change::MemberKeyed { group, address, serial } => {
+            with_member(group, address, tx, |row| {
+                row.state = MemberState::Active;
+                row.serial = Some(*serial);
+            })
+        }
+        Change::MemberSuspended { group, address } => with_member(group, address, tx, |row| {
+            if row.state == MemberState::Active {
+                row.state = MemberState::Suspended;
+            }
+        }),
+        Change::MemberLeft { group, address } => {
+            let row = tx.member(group, address)?.ok_or_else(|| inconsistent("nobody to leave"))?;
+            tx.delete_member(group, address);
+            count(group, row.role, false, tx)
+        }
+    }
+}
+
+fn issued(serial: Serial, holder: &Holder, der: &B64, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    let unreadable = |e: twinseal_proto::cert::CertError| StoreError::File(std::io::Error::other(e));
+    let parsed = X509::from_der(der.as_ref()).map_err(|e| unreadable(e.into()))?;
+    let key = spki_digest(&parsed).map_err(unreadable)?;
+    let until = not_after(&parsed).map_err(unreadable)?;
+    let row = Certificate { serial, holder: holder.clone(), certificate: der.clone(), key, until, revoked: None };
+    tx.put_certificate(&serial, &row)?;
+    match holder {
+        Holder::Member { address } => {
+            tx.put_end(until, &serial)?;
+            let mut account = tx.account(address)?.ok_or_else(|| inconsistent("a certificate for no account"))?;
+            account.current = Some(serial);
+            tx.put_account(address, &account)
+        }
+        Holder::Group { group, epoch } => {
+            tx.put_group_key(&key, &GroupKey { group: *group, epoch: *epoch, serial })?;
+            tx.put_group_certificate(group, epoch.0, &serial)
+        }
+        Holder::Service { role } => joined(key, *role, serial, tx),
+    }
+}
+
+/// There is one groupsrv: another one takes its place. Exploders may be several.
+fn joined(key: Digest, role: ServiceRole, serial: Serial, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    if role == ServiceRole::Groupsrv {
+        for (other, pin) in tx.pins()? {
+            if pin.role == role {
+                tx.delete_pin(&other);
+            }
+        }
+    }
+    tx.put_pin(&key, &Pin { role, serial })
+}
+
+fn revoked(serial: &Serial, reason: RevocationReason, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    let mut row = certificate(serial, tx)?;
+    row.revoked = Some(reason);
+    tx.put_certificate(serial, &row)?;
+    if reason == RevocationReason::KeyCompromise {
+        tx.put_compromised(&row.key)?;
+    }
+    match &row.holder {
+        Holder::Member { .. } => no_longer_current(&row, tx),
+        Holder::Service { .. } => {
+            if tx.pin(&row.key)?.is_some_and(|pin| pin.serial == *serial) {
+                tx.delete_pin(&row.key);
+            }
+            Ok(())
+        }
+        Holder::Group { .. } => Ok(()),
+    }
+}
+
+fn no_longer_current(row: &Certificate, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    let Holder::Member { address } = &row.holder else { return Ok(()) };
+    let Some(mut account) = tx.account(address)? else { return Ok(()) };
+    if account.current == Some(row.serial) {
+        account.current = None;
+        tx.put_account(address, &account)?;
+    }
+    Ok(())
+}
+
+fn certificate(serial: &Serial, tx: &Tx<'_>) -> Result<Certificate, StoreError> {
+    tx.certificate(serial)?.ok_or_else(|| inconsistent("a change names a certificate that is not there"))
+}
+
+fn with_member(
+    group: &GroupId,
+    address: &MailAddress,
+    tx: &mut Tx<'_>,
+    change: impl FnOnce(&mut Member),
+) -> Result<(), StoreError> {
+    let mut row = tx.member(group, address)?.ok_or_else(|| inconsistent("a change names a membership that is not there"))?;
+    change(&mut row);
+    tx.put_member(group, &row)
+}
+
+fn count(group: &GroupId, role: MemberRole, more: bool, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    let list = tx.list_of(group)?.ok_or_else(|| inconsistent("a change names a group that is not there"))?;
+    let mut row = tx.group(&list)?.ok_or_else(|| inconsistent("a group without its list"))?;
+    let owner = u64::from(role == MemberRole::Owner);
+    if more {
+        (row.members, row.owners) = (row.members + 1, row.owners + owner);
+    } else {
+        (row.members, row.owners) = (row.members.saturating_sub(1), row.owners.saturating_sub(owner));
+    }
+    tx.put_group(&list, &row)
+}
+
+fn used_number(number: MemberNumber, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    let mut applied = tx.applied()?;
+    applied.next_number = applied.next_number.max(number.0.saturating_add(1));
+    tx.put_applied(&applied)
+}

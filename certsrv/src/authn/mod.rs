@@ -1,0 +1,118 @@
+//! Step 1: who is it? A member by [`certificate`], by [`password`] or by a one-time token; a service by its pinned key.
+
+pub(crate) mod certificate;
+pub(crate) mod password;
+pub(crate) mod service;
+
+use crate::app::App;
+use crate::decide;
+use crate::failure::{Failure, refuse};
+use crate::rows::Account;
+use axum::http::{HeaderMap, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use password::{Password, PasswordHash};
+use std::sync::Arc;
+use twinseal_proto::api::ProblemCode;
+use twinseal_proto::encoding::Digest;
+use twinseal_proto::ids::MailAddress;
+use twinseal_proto::secret::Token;
+use twinseal_proto::time::UnixTime;
+use zeroize::Zeroizing;
+
+/// What somebody presents who wants a certificate.
+pub(crate) enum Credentials {
+    /// A one-time token (RFC 6750).
+    Token(Token),
+    /// An address with its password (RFC 7617).
+    Password {
+        /// As it was written.
+        address: String,
+        /// In the clear.
+        password: Password,
+    },
+}
+
+impl Credentials {
+    /// Reads the Authorization field; `None` when there is none that we know.
+    pub(crate) fn read(headers: &HeaderMap) -> Option<Self> {
+        let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+        let (scheme, value) = text.split_once(' ')?;
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return Some(Self::Token(Token::presented(value.trim().to_owned())));
+        }
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return None;
+        }
+        let decoded = Zeroizing::new(STANDARD.decode(value.trim()).ok()?);
+        let (address, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
+        let password = Password::new(Zeroizing::new(password.to_owned()));
+        Some(Self::Password { address: address.to_owned(), password })
+    }
+}
+
+/// Somebody who proved to be the holder of an account.
+pub(crate) struct Principal {
+    /// The account.
+    pub(crate) account: Account,
+    /// The one-time token that proved it.
+    pub(crate) token: Option<Digest>,
+}
+
+/// Finds out whose the credentials are.
+pub(crate) async fn authenticate(app: &Arc<App>, credentials: Credentials) -> Result<Principal, Failure> {
+    match credentials {
+        Credentials::Token(token) => by_token(app, &token),
+        Credentials::Password { address, password } => by_password(app, &address, password).await,
+    }
+}
+
+fn by_token(app: &App, token: &Token) -> Result<Principal, Failure> {
+    let digest = token.digest();
+    let view = app.registry.view();
+    let address = decide::enrol_token(view.token(&digest)?.as_ref(), UnixTime::now());
+    let account = address.map(|address| view.account(&address)).transpose()?.flatten();
+    let account = account.ok_or_else(|| {
+        refuse(ProblemCode::NotAuthenticated, "the token is unknown, used or out of time; ask an administrator for one")
+    })?;
+    Ok(Principal { account, token: Some(digest) })
+}
+
+/// One answer, after the same work, for a wrong password, an account without one and an account that does not exist.
+async fn by_password(app: &Arc<App>, address: &str, password: Password) -> Result<Principal, Failure> {
+    let account = match address.parse::<MailAddress>() {
+        Ok(address) => app.registry.view().account(&address)?,
+        Err(_) => None,
+    };
+    let hash = account.as_ref().and_then(|account| account.password.clone());
+    let hash = hash.unwrap_or_else(|| PasswordHash::of_nobody(app.config.password_memory_kib));
+    let wrong = || refuse(ProblemCode::NotAuthenticated, "address and password do not belong together");
+    let _permit = app.hashing.acquire().await.map_err(|_| wrong())?;
+    let right = tokio::task::spawn_blocking(move || hash.verify(&password)).await?;
+    let account = account.filter(|_| right).ok_or_else(wrong)?;
+    Ok(Principal { account, token: None })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn read(value: &str) -> Option<Credentials> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::AUTHORIZATION, value.parse().unwrap());
+        Credentials::read(&headers)
+    }
+
+    #[test]
+    fn the_two_schemes_are_read_and_nothing_else() {
+        assert!(matches!(read("Bearer abc"), Some(Credentials::Token(t)) if t.expose() == "abc"));
+        assert!(matches!(read("bearer abc"), Some(Credentials::Token(_))));
+        let basic = format!("Basic {}", STANDARD.encode("ann@members.test:a:b"));
+        assert!(matches!(read(&basic), Some(Credentials::Password { address, .. }) if address == "ann@members.test"));
+        for bad in ["Bearer", "Digest x", "Basic !!", &format!("Basic {}", STANDARD.encode("nocolon"))] {
+            assert!(read(bad).is_none(), "{bad}");
+        }
+        assert!(Credentials::read(&HeaderMap::new()).is_none());
+    }
+}

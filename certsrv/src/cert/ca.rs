@@ -1,0 +1,268 @@
+//! Steps 4 and 6: a certificate is prepared (written out and linted) and, after it was recorded, signed. A
+//! [`Prepared`] is used up by signing it, and only the CA that made it signs it.
+
+use super::lint::{self, LintError};
+use super::profile::Profile;
+use super::serial::Serial;
+use super::tbs::{self, Issuer, SignatureAlgorithm, Validity};
+use openssl::error::ErrorStack;
+use openssl::hash::MessageDigest;
+use openssl::pkey::{Id, PKey, Private};
+use openssl::sign::Signer;
+use openssl::x509::X509;
+use std::path::{Path, PathBuf};
+use twinseal_proto::cert::not_after;
+use twinseal_proto::cms::der::{self, Tag};
+use twinseal_proto::time::UnixTime;
+use twinseal_svc::durable;
+
+/// Certificates are good from this many seconds before they are made: clocks differ.
+const BACKDATED: u64 = 300;
+
+/// A CA could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CaError {
+    /// Its files cannot be read or written.
+    #[error("CA file {path}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// OpenSSL refused.
+    #[error("CA key or certificate")]
+    Ssl(#[from] ErrorStack),
+    /// Key and certificate do not belong together.
+    #[error("{0}: the key is not the certificate's")]
+    Mismatch(PathBuf),
+    /// The certificate about to be signed is not what its profile says.
+    #[error("lint: {0}")]
+    Lint(#[from] LintError),
+    /// Prepared by another CA.
+    #[error("the certificate was prepared by another CA")]
+    OtherCa,
+    /// The CA's own certificate ended.
+    #[error("the CA's certificate has ended")]
+    Ended,
+}
+
+/// A CA with its key.
+pub(crate) struct Ca {
+    key: PKey<Private>,
+    certificate: X509,
+    der: Vec<u8>,
+    name: Vec<u8>,
+    key_id: Vec<u8>,
+    algorithm: SignatureAlgorithm,
+    until: UnixTime,
+}
+
+/// A certificate that lacks nothing but the signature. Not `Clone`: it is signed once.
+pub(crate) struct Prepared {
+    /// Its serial number.
+    pub(crate) serial: Serial,
+    /// Its DER TBSCertificate.
+    pub(crate) tbs: Vec<u8>,
+    key_id: Vec<u8>,
+}
+
+impl Ca {
+    /// Puts a CA together from its key and its DER certificate.
+    pub(crate) fn new(key: PKey<Private>, der: Vec<u8>) -> Result<Self, CaError> {
+        let certificate = X509::from_der(&der)?;
+        let algorithm = signature_algorithm(&key);
+        let name = certificate.subject_name().to_der()?;
+        let key_id = certificate.subject_key_id().map(|id| id.as_slice().to_vec()).unwrap_or_default();
+        let until = not_after(&certificate).unwrap_or_default();
+        Ok(Self { key, certificate, der, name, key_id, algorithm, until })
+    }
+
+    /// Reads `NAME.key` and `NAME.pem` in `dir`.
+    pub(crate) fn load(dir: &Path, name: &str) -> Result<Self, CaError> {
+        let key_path = dir.join(format!("{name}.key"));
+        let file = |path: &Path| {
+            let path = path.to_owned();
+            move |source| CaError::File { path, source }
+        };
+        let key = PKey::private_key_from_pem(&durable::read_secret(&key_path).map_err(file(&key_path))?)?;
+        let certificate = load_certificate(dir, name)?;
+        if !certificate.public_key()?.public_eq(&key) {
+            return Err(CaError::Mismatch(key_path));
+        }
+        Self::new(key, certificate.to_der()?)
+    }
+
+    /// Writes `NAME.key` (PKCS#8 PEM) and `NAME.pem` into `dir`.
+    pub(crate) fn save(&self, dir: &Path, name: &str) -> Result<(), CaError> {
+        let write = |file: String, octets: &[u8]| {
+            let path = dir.join(file);
+            durable::replace(&path, octets).map_err(|source| CaError::File { path, source })
+        };
+        let key = zeroize::Zeroizing::new(self.key.private_key_to_pem_pkcs8()?);
+        write(format!("{name}.key"), &key)?;
+        write(format!("{name}.pem"), &self.certificate.to_pem()?)
+    }
+
+    /// Makes a root: its certificate is signed with its own key.
+    pub(crate) fn root(
+        key: PKey<Private>,
+        profile: &Profile,
+        serial: Serial,
+        now: UnixTime,
+        days: u32,
+    ) -> Result<Self, CaError> {
+        let spki = key.public_key_to_der()?;
+        let algorithm = signature_algorithm(&key);
+        let (name, key_id) = (tbs::name(&profile.common_name), tbs::key_id(&spki));
+        let validity = Validity { from: UnixTime(now.0.saturating_sub(BACKDATED)), until: now.plus(seconds(days)) };
+        let issuer = Issuer { name: &name, key_id: &key_id, algorithm };
+        let tbs = tbs::encode(profile, &serial, validity, &spki, issuer);
+        let der = sign(&key, algorithm, &tbs)?;
+        Self::new(key, der)
+    }
+
+    /// The CA's certificate.
+    pub(crate) const fn certificate(&self) -> &X509 {
+        &self.certificate
+    }
+
+    /// The CA's certificate in DER.
+    pub(crate) fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// Step 4: writes out the certificate that `profile` and `spki` (DER SubjectPublicKeyInfo) ask for, good for `days`
+    /// but never longer than the CA, and lints it.
+    pub(crate) fn prepare(
+        &self,
+        profile: &Profile,
+        spki: &[u8],
+        serial: Serial,
+        now: UnixTime,
+        days: u32,
+    ) -> Result<Prepared, CaError> {
+        if self.until <= now {
+            return Err(CaError::Ended);
+        }
+        let until = now.plus(seconds(days)).min(self.until);
+        let validity = Validity { from: UnixTime(now.0.saturating_sub(BACKDATED)), until };
+        let issuer = Issuer { name: &self.name, key_id: &self.key_id, algorithm: self.algorithm };
+        let tbs = tbs::encode(profile, &serial, validity, spki, issuer);
+        lint::check(&assemble(&tbs, self.algorithm, &[]), profile, &self.certificate)?;
+        Ok(Prepared { serial, tbs, key_id: self.key_id.clone() })
+    }
+
+    /// Step 6: signs. Returns the DER certificate.
+    pub(crate) fn issue(&self, prepared: Prepared) -> Result<Vec<u8>, CaError> {
+        if prepared.key_id != self.key_id {
+            return Err(CaError::OtherCa);
+        }
+        Ok(sign(&self.key, self.algorithm, &prepared.tbs)?)
+    }
+}
+
+/// Reads `NAME.pem` in `dir`.
+pub(crate) fn load_certificate(dir: &Path, name: &str) -> Result<X509, CaError> {
+    let path = dir.join(format!("{name}.pem"));
+    let pem = std::fs::read(&path).map_err(|source| CaError::File { path, source })?;
+    Ok(X509::from_pem(&pem)?)
+}
+
+const fn seconds(days: u32) -> u64 {
+    days as u64 * 86_400
+}
+
+fn signature_algorithm(key: &PKey<Private>) -> SignatureAlgorithm {
+    if key.id() == Id::RSA { SignatureAlgorithm::RsaSha256 } else { SignatureAlgorithm::EcdsaSha256 }
+}
+
+fn sign(key: &PKey<Private>, algorithm: SignatureAlgorithm, tbs: &[u8]) -> Result<Vec<u8>, ErrorStack> {
+    let mut signer = Signer::new(MessageDigest::sha256(), key)?;
+    let signature = signer.sign_oneshot_to_vec(tbs)?;
+    Ok(assemble(tbs, algorithm, &signature))
+}
+
+/// A DER Certificate; the lint reads one with an empty signature.
+fn assemble(tbs: &[u8], algorithm: SignatureAlgorithm, signature: &[u8]) -> Vec<u8> {
+    der::sequence(&[tbs, &algorithm.der(), &der::tlv(Tag::BIT_STRING, &[&[0], signature])])
+}
+
+
+
+
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::*;
+    use crate::cert::good_key::KeyKind;
+    use crate::cert::profile::AltName;
+    use crate::testing::{ec_key, now, rsa_key};
+    use openssl::stack::Stack;
+    use openssl::x509::X509StoreContext;
+    use openssl::x509::store::X509StoreBuilder;
+    use openssl::x509::verify::X509VerifyFlags;
+
+    fn below(root: &Ca, purpose: &str, key: PKey<Private>) -> Ca {
+        let spki = key.public_key_to_der().unwrap();
+        let serial = Serial::from_random([2; 16]);
+        let prepared = root.prepare(&Profile::sub_ca("Test", purpose), &spki, serial, now(), 3650).unwrap();
+        Ca::new(key, root.issue(prepared).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn chains_verify_strictly_for_both_kinds_of_ca_keys() {
+        for key in [ec_key(), rsa_key(3072)] {
+            let root =
+                Ca::root(key.clone(), &Profile::root("Test"), Serial::from_random([1; 16]), now(), 3650).unwrap();
+            let members = below(&root, "members", key);
+            for (spki, kind) in
+                [(ec_key().public_key_to_der(), KeyKind::Ec), (rsa_key(2048).public_key_to_der(), KeyKind::Rsa)]
+            {
+                let profile = Profile::member(&"Ann@members.test".parse().unwrap(), kind);
+                let serial = Serial::from_random([3; 16]);
+                let prepared = members.prepare(&profile, &spki.unwrap(), serial, now(), 365).unwrap();
+                let leaf = X509::from_der(&members.issue(prepared).unwrap()).unwrap();
+                let mut store = X509StoreBuilder::new().unwrap();
+                store.add_cert(root.certificate().clone()).unwrap();
+                store.set_flags(X509VerifyFlags::X509_STRICT | X509VerifyFlags::CHECK_SS_SIGNATURE).unwrap();
+                store.set_purpose(openssl::x509::X509PurposeId::SMIME_SIGN).unwrap();
+                let mut chain = Stack::new().unwrap();
+                chain.push(members.certificate().clone()).unwrap();
+                let mut context = X509StoreContext::new().unwrap();
+                context
+                    .init(&store.build(), &leaf, &chain, |c| {
+                        let good = c.verify_cert()?;
+                        assert!(good, "{}", c.error());
+                        Ok(())
+                    })
+                    .unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_prepared_certificate_is_signed_by_its_own_ca_only() {
+        let root = Ca::root(ec_key(), &Profile::root("Test"), Serial::from_random([1; 16]), now(), 3650).unwrap();
+        let (members, services) = (below(&root, "members", ec_key()), below(&root, "services", ec_key()));
+        let profile = Profile::service("exploder", vec![AltName::Dns("x.test".into())]);
+        let spki = ec_key().public_key_to_der().unwrap();
+        let prepared = services.prepare(&profile, &spki, Serial::from_random([4; 16]), now(), 365).unwrap();
+        assert!(matches!(members.issue(prepared), Err(CaError::OtherCa)));
+        let late = now().plus(4000 * 86_400);
+        let ended = services.prepare(&profile, &spki, Serial::from_random([5; 16]), late, 365);
+        assert!(matches!(ended, Err(CaError::Ended)));
+    }
+
+    #[test]
+    fn a_ca_comes_back_from_its_files_and_a_strange_key_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Ca::root(ec_key(), &Profile::root("Test"), Serial::from_random([1; 16]), now(), 3650).unwrap();
+        root.save(dir.path(), "root").unwrap();
+        assert_eq!(Ca::load(dir.path(), "root").unwrap().der(), root.der());
+        let other = ec_key().private_key_to_pem_pkcs8().unwrap();
+        durable::replace(&dir.path().join("root.key"), &other).unwrap();
+        assert!(matches!(Ca::load(dir.path(), "root"), Err(CaError::Mismatch(_))));
+    }
+}

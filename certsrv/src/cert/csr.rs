@@ -1,0 +1,166 @@
+//! Step 2, proof of possession: a PKCS#10 request (RFC 2986) is read whole, its signature is checked with its own key,
+//! and the key is one that we certify.
+
+use super::good_key::{self, BadKey, GoodKey};
+use super::labels;
+use super::profile::AltName;
+use openssl::x509::X509Req;
+use std::net::IpAddr;
+use twinseal_proto::cms::der::{DerError, Fault, Reader, Tag};
+
+/// A request whose signature is its key's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Request {
+    /// The key to certify.
+    pub(crate) key: GoodKey,
+    /// The subject alternative names that it asks for.
+    pub(crate) names: Vec<AltName>,
+}
+
+/// Why a request is not taken. The texts are for the requester.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BadRequest {
+    /// Not one whole PKCS#10 request.
+    #[error("not a PKCS#10 request ({0})")]
+    Unreadable(DerError),
+    /// The signature is not the key's.
+    #[error("the request is not signed with the key that it presents")]
+    Signature,
+    /// The key is none that we certify.
+    #[error("{0}")]
+    Key(#[from] BadKey),
+    /// A kind of name that we never certify.
+    #[error("a subject alternative name of another kind than mail address, DNS name and IP address is asked for")]
+    Name,
+}
+
+impl From<DerError> for BadRequest {
+    fn from(error: DerError) -> Self {
+        Self::Unreadable(error)
+    }
+}
+
+/// Reads and checks a DER request.
+pub(crate) fn read(der: &[u8]) -> Result<Request, BadRequest> {
+    let (spki, names) = parse(der)?;
+    let key = good_key::check(spki)?;
+    let request = X509Req::from_der(der).map_err(|_| BadRequest::Signature)?;
+    let proven = request.public_key().and_then(|public| request.verify(&public)).unwrap_or(false);
+    proven.then_some(Request { key, names }).ok_or(BadRequest::Signature)
+}
+
+/// The SubjectPublicKeyInfo and the alternative names of a CertificationRequest (RFC 2986 section 4).
+fn parse(der: &[u8]) -> Result<(&[u8], Vec<AltName>), BadRequest> {
+    Reader::all(der, "CertificationRequest", |outer| {
+        let mut signed = outer.enter(Tag::SEQUENCE, "CertificationRequest")?;
+        let mut info = signed.enter(Tag::SEQUENCE, "CertificationRequestInfo")?;
+        if info.small()? != 0 {
+            return Err(info.fault(Fault::Value).into());
+        }
+        info.expect(Tag::SEQUENCE)?; // subject
+        let spki = info.expect(Tag::SEQUENCE)?.raw;
+        let attributes = info.optional(Tag::context_constructed(0))?;
+        info.finish()?;
+        signed.expect(Tag::SEQUENCE)?; // signatureAlgorithm
+        signed.bits()?;
+        signed.finish()?;
+        let names = match attributes {
+            Some(attributes) => Reader::all(attributes.value, "Attributes", requested_names)?,
+            None => Vec::new(),
+        };
+        Ok((spki, names))
+    })
+}
+
+/// The names in the extensionRequest attribute (RFC 2985 section 5.4.2). Other attributes ask for nothing that we give.
+fn requested_names(attributes: &mut Reader<'_>) -> Result<Vec<AltName>, BadRequest> {
+    let mut names = Vec::new();
+    while !attributes.is_empty() {
+        let mut attribute = attributes.enter(Tag::SEQUENCE, "Attribute")?;
+        let id = attribute.oid()?;
+        let mut values = attribute.enter(Tag::SET, "Attribute values")?;
+        attribute.finish()?;
+        if id != labels::EXTENSION_REQUEST {
+            continue;
+        }
+        let mut extensions = values.enter(Tag::SEQUENCE, "Extensions")?;
+        values.finish()?;
+        while !extensions.is_empty() {
+            let mut extension = extensions.enter(Tag::SEQUENCE, "Extension")?;
+            let id = extension.oid()?;
+            extension.optional(Tag::BOOLEAN)?; // critical
+            let value = extension.octets()?;
+            extension.finish()?;
+            if id == labels::SUBJECT_ALT_NAME {
+                names.extend(Reader::all(value, "SubjectAltName", alternative_names)?);
+            }
+        }
+    }
+    Ok(names)
+}
+
+fn alternative_names(outer: &mut Reader<'_>) -> Result<Vec<AltName>, BadRequest> {
+    let mut names = outer.enter(Tag::SEQUENCE, "GeneralNames")?;
+    let mut found = Vec::new();
+    while !names.is_empty() {
+        let name = names.any()?;
+        let text = || {
+            let text = std::str::from_utf8(name.value).ok().filter(|text| text.is_ascii());
+            text.map(str::to_owned).ok_or(BadRequest::Name)
+        };
+        found.push(match name.tag {
+            tag if tag == Tag::context(1) => AltName::Mail(text()?),
+            tag if tag == Tag::context(2) => AltName::Dns(text()?),
+            tag if tag == Tag::context(7) => AltName::Ip(ip_address(name.value).ok_or(BadRequest::Name)?),
+            _ => return Err(BadRequest::Name),
+        });
+    }
+    Ok(found)
+}
+
+fn ip_address(octets: &[u8]) -> Option<IpAddr> {
+    if let Ok(v4) = <[u8; 4]>::try_from(octets) {
+        return Some(v4.into());
+    }
+    <[u8; 16]>::try_from(octets).ok().map(IpAddr::from)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::*;
+    use crate::testing::{csr, ec_key, rsa_key};
+
+    #[test]
+    fn a_request_is_read_with_its_names() {
+        let der = csr(&ec_key(), &["email:ann@members.test", "DNS:host.test", "IP:127.0.0.1"]);
+        let request = read(&der).unwrap();
+        let wanted = [
+            AltName::Mail("ann@members.test".into()),
+            AltName::Dns("host.test".into()),
+            AltName::Ip("127.0.0.1".parse().unwrap()),
+        ];
+        assert_eq!(request.names, wanted);
+        assert!(read(&csr(&rsa_key(2048), &[])).unwrap().names.is_empty());
+    }
+
+    #[test]
+    fn bad_requests_are_named() {
+        let good = csr(&ec_key(), &["email:ann@members.test"]);
+        let mut forged = good.clone();
+        let last = forged.len() - 1;
+        forged[last] ^= 1;
+        let mut renamed = good.clone();
+        let at = renamed.windows(3).position(|w| w == b"ann").unwrap();
+        renamed[at] = b'e';
+        let trailing = [good.clone(), vec![0]].concat();
+        assert_eq!(read(&forged), Err(BadRequest::Signature));
+        assert_eq!(read(&renamed), Err(BadRequest::Signature));
+        assert!(matches!(read(&trailing), Err(BadRequest::Unreadable(_))));
+        assert_eq!(read(&csr(&rsa_key(1024), &[])), Err(BadRequest::Key(BadKey::RsaBits(1024))));
+        assert_eq!(read(&csr(&ec_key(), &["URI:https://x.test"])), Err(BadRequest::Name));
+        for end in 0..good.len() {
+            assert!(read(&good[..end]).is_err());
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Every object identifier of the certificates that we write, and nothing else.
+
+use twinseal_proto::cms::der::Oid;
+
+macro_rules! oids {
+    ($($(#[$doc:meta])* $name:ident = $octets:literal;)*) => {
+        $($(#[$doc])* pub(crate) const $name: Oid<'static> = Oid::new($octets);)*
+    };
+}
+
+// Names and extensions: X.520, RFC 5280 section 4.2.1.
+oids! {
+    /// id-at-commonName.
+    COMMON_NAME = b"\x55\x04\x03";
+    /// id-ce-subjectKeyIdentifier.
+    SUBJECT_KEY_ID = b"\x55\x1d\x0e";
+    /// id-ce-keyUsage.
+    KEY_USAGE = b"\x55\x1d\x0f";
+    /// id-ce-subjectAltName.
+    SUBJECT_ALT_NAME = b"\x55\x1d\x11";
+    /// id-ce-basicConstraints.
+    BASIC_CONSTRAINTS = b"\x55\x1d\x13";
+    /// id-ce-authorityKeyIdentifier.
+    AUTHORITY_KEY_ID = b"\x55\x1d\x23";
+    /// id-ce-extKeyUsage.
+    EXTENDED_KEY_USAGE = b"\x55\x1d\x25";
+}
+
+// Key purposes: RFC 5280 section 4.2.1.12.
+oids! {
+    /// id-kp-serverAuth.
+    SERVER_AUTH = b"\x2b\x06\x01\x05\x05\x07\x03\x01";
+    /// id-kp-clientAuth.
+    CLIENT_AUTH = b"\x2b\x06\x01\x05\x05\x07\x03\x02";
+    /// id-kp-emailProtection.
+    EMAIL_PROTECTION = b"\x2b\x06\x01\x05\x05\x07\x03\x04";
+}
+
+// Signatures: RFC 5758 section 3.2, RFC 8017 appendix A.2.4.
+oids! {
+    /// ecdsa-with-SHA256.
+    ECDSA_SHA256 = b"\x2a\x86\x48\xce\x3d\x04\x03\x02";
+    /// sha256WithRSAEncryption.
+    RSA_SHA256 = b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0b";
+}
+
+oids! {
+    /// pkcs-9-at-extensionRequest (RFC 2985 section 5.4.2).
+    EXTENSION_REQUEST = b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x0e";
+}

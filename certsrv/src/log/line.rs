@@ -1,0 +1,162 @@
+//! An entry as it is written, and everything that the feed key signs.
+
+use super::Head;
+use crate::change::{Body, BodyRef};
+use crate::store::Told;
+use openssl::error::ErrorStack;
+use openssl::pkey::{PKey, Private};
+use openssl::sign::{Signer, Verifier};
+use serde::{Deserialize, Serialize};
+use twinseal_proto::encoding::{B64, Digest};
+use twinseal_proto::feed::{
+    ENTRY_CONTEXT, EntryHeader, HEARTBEAT_CONTEXT, Heartbeat, LEASE_SECONDS, SignedEntry, SignedHeartbeat, View,
+    body_digest,
+};
+use twinseal_proto::ids::FeedId;
+use twinseal_proto::time::UnixTime;
+
+/// The feed's identity and the key that signs it (Ed25519).
+pub(crate) struct FeedKey {
+    feed: FeedId,
+    generation: u64,
+    key: PKey<Private>,
+}
+
+/// A line of the log.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Line {
+    /// The [`EntryHeader`] exactly as it was signed.
+    pub(crate) header: String,
+    /// Ed25519 signature.
+    signature: B64,
+    /// Certsrv's own body.
+    certsrv: Salted,
+    /// What groupsrv is told.
+    groupsrv: Salted,
+    /// What the exploder is told.
+    exploder: Salted,
+}
+
+/// A body with the salt that keeps its digest from being guessed.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Salted {
+    salt: B64,
+    body: String,
+}
+
+impl Salted {
+    fn new<T: Serialize>(body: &T) -> Result<Self, super::LogError> {
+        let mut salt = vec![0; 16];
+        openssl::rand::rand_bytes(&mut salt)?;
+        Ok(Self { salt: B64(salt), body: serde_json::to_string(body)? })
+    }
+
+    fn digest(&self) -> Digest {
+        body_digest(self.salt.as_ref(), &self.body)
+    }
+}
+
+impl FeedKey {
+    pub(crate) const fn new(feed: FeedId, generation: u64, key: PKey<Private>) -> Self {
+        Self { feed, generation, key }
+    }
+
+    /// The feed.
+    pub(crate) const fn feed(&self) -> FeedId {
+        self.feed
+    }
+
+    /// Its generation.
+    pub(crate) const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// DER SubjectPublicKeyInfo, which consumers pin.
+    pub(crate) fn public_der(&self) -> Result<Vec<u8>, ErrorStack> {
+        self.key.public_key_to_der()
+    }
+
+    /// A heartbeat for this head.
+    pub(crate) fn heartbeat(&self, head: Head, now: UnixTime) -> Result<SignedHeartbeat, super::LogError> {
+        let beat = Heartbeat {
+            feed: self.feed,
+            generation: self.generation,
+            sequence: head.sequence,
+            head: head.digest,
+            issued: now,
+            lease: LEASE_SECONDS,
+        };
+        let text = serde_json::to_string(&beat)?;
+        Ok(SignedHeartbeat { signature: self.sign(HEARTBEAT_CONTEXT, &text)?, text })
+    }
+
+    fn sign(&self, context: &[u8], text: &str) -> Result<B64, ErrorStack> {
+        Signer::new_without_digest(&self.key)?.sign_oneshot_to_vec(&[context, text.as_bytes()].concat()).map(B64)
+    }
+
+    fn verify(&self, context: &[u8], text: &str, signature: &[u8]) -> bool {
+        let message = [context, text.as_bytes()].concat();
+        Verifier::new_without_digest(&self.key).and_then(|mut v| v.verify_oneshot(signature, &message)).unwrap_or(false)
+    }
+}
+
+impl Line {
+    /// The next entry after `head`.
+    pub(crate) fn make(
+        key: &FeedKey,
+        head: Head,
+        told: &Told,
+        more: bool,
+        now: UnixTime,
+    ) -> Result<Self, super::LogError> {
+        let certsrv = Salted::new(&BodyRef { change: &told.change, more })?;
+        let groupsrv = Salted::new(&told.groupsrv)?;
+        let exploder = Salted::new(&told.exploder)?;
+        let header = EntryHeader {
+            feed: key.feed,
+            generation: key.generation,
+            sequence: head.sequence + 1,
+            previous: head.digest,
+            issued: now,
+            certsrv: certsrv.digest(),
+            groupsrv: groupsrv.digest(),
+            exploder: exploder.digest(),
+        };
+        let header = serde_json::to_string(&header)?;
+        let signature = key.sign(ENTRY_CONTEXT, &header)?;
+        Ok(Self { header, signature, certsrv, groupsrv, exploder })
+    }
+
+    /// Checks the line against the entry before it: signature, feed, order, chain and the digest of every body.
+    pub(crate) fn verify(&self, key: &FeedKey, before: Head) -> Result<(Head, Body), String> {
+        if !key.verify(ENTRY_CONTEXT, &self.header, self.signature.as_ref()) {
+            return Err("the signature is not the feed key's".into());
+        }
+        let header: EntryHeader = serde_json::from_str(&self.header).map_err(|e| format!("header: {e}"))?;
+        let rules = [
+            (header.feed == key.feed, "another feed's entry"),
+            (header.generation <= key.generation, "an entry of a later generation"),
+            (header.sequence == before.sequence + 1, "an entry is missing or out of order"),
+            (header.previous == before.digest, "the entry does not follow the one before it"),
+            (header.certsrv == self.certsrv.digest(), "certsrv's body is not the one that was signed"),
+            (header.groupsrv == self.groupsrv.digest(), "groupsrv's body is not the one that was signed"),
+            (header.exploder == self.exploder.digest(), "the exploder's body is not the one that was signed"),
+        ];
+        if let Some((_, what)) = rules.iter().find(|(holds, _)| !holds) {
+            return Err((*what).into());
+        }
+        let body = serde_json::from_str(&self.certsrv.body).map_err(|e| format!("certsrv's body: {e}"))?;
+        Ok((Head { sequence: header.sequence, digest: Digest::of(self.header.as_bytes()) }, body))
+    }
+
+    /// What a consumer with this view is sent.
+    pub(crate) fn view(self, view: View) -> SignedEntry {
+        let Salted { salt, body } = match view {
+            View::Groupsrv => self.groupsrv,
+            View::Exploder => self.exploder,
+        };
+        SignedEntry { header: self.header, signature: self.signature, salt, body }
+    }
+}

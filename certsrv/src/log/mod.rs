@@ -1,0 +1,143 @@
+//! The feed log: certsrv's truth. Files `feed/feed-NNNNNN.log`, one JSON line an entry, chained and signed; a commit's
+//! entries are appended in one write and made durable once.
+//!
+//! * [`line`]: an entry as it is written, and the signing of entries and heartbeats.
+//! * [`replay`]: reading the files at start, from the last entry that the index has.
+//! * [`page`]: where each entry lies, so that a page of them is read back in few reads.
+
+pub(crate) mod line;
+pub(crate) mod page;
+pub(crate) mod replay;
+
+use crate::store::Told;
+use line::{FeedKey, Line};
+use page::{Pages, Place};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use twinseal_proto::encoding::Digest;
+use twinseal_proto::time::UnixTime;
+use twinseal_svc::commit::{CommitError, Committer};
+
+/// Octets after which the next file is begun; never within a commit.
+const FILE_SIZE: u64 = 64 * 1024 * 1024;
+
+/// The log cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LogError {
+    /// A file.
+    #[error("{path}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A line is not what was written.
+    #[error("{path}, line {line}: {what}; the log is changed or damaged: restore it from a backup")]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// What is wrong.
+        what: String,
+    },
+    /// The log ends before what the index has.
+    #[error("the feed log ends at entry {log} and the index has {index}: entries are lost; restore the log")]
+    Lost {
+        /// Last entry of the log.
+        log: u64,
+        /// Last entry in the index.
+        index: u64,
+    },
+    /// The index has another history than the log.
+    #[error("the index was made from another log")]
+    OtherIndex,
+    /// An entry could not be made.
+    #[error("signing an entry")]
+    Sign(#[from] openssl::error::ErrorStack),
+    /// An entry could not be written out.
+    #[error("writing out an entry")]
+    Encode(#[from] serde_json::Error),
+    /// The append did not reach the disk.
+    #[error(transparent)]
+    Append(#[from] CommitError),
+}
+
+/// The last entry of the feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Head {
+    /// Its sequence; 0 for none.
+    pub(crate) sequence: u64,
+    /// SHA-256 of its header text; zeros for none.
+    pub(crate) digest: Digest,
+}
+
+/// The log, open for writing. One writer: whoever holds it.
+pub(crate) struct FeedLog {
+    dir: PathBuf,
+    key: Arc<FeedKey>,
+    pages: Arc<Pages>,
+    head: Head,
+    number: u32,
+    file: Committer,
+}
+
+impl FeedLog {
+    /// Goes on behind what [`replay::replay`] found.
+    pub(crate) fn open(dir: &Path, key: Arc<FeedKey>, found: replay::Found) -> Result<Self, LogError> {
+        let path = file_path(dir, found.number);
+        let file = Committer::open(&path, found.whole).map_err(|source| LogError::File { path, source })?;
+        let pages = Arc::new(Pages::new(dir, found.places));
+        Ok(Self { dir: dir.to_owned(), key, pages, head: found.head, number: found.number, file })
+    }
+
+    /// The last entry.
+    pub(crate) const fn head(&self) -> Head {
+        self.head
+    }
+
+    /// For reading entries back.
+    pub(crate) fn pages(&self) -> Arc<Pages> {
+        Arc::clone(&self.pages)
+    }
+
+    /// Appends the entries of one commit; durable when this returns. Blocks.
+    pub(crate) fn append(&mut self, told: &[Told], now: UnixTime) -> Result<Head, LogError> {
+        if self.file.length() >= FILE_SIZE {
+            let path = file_path(&self.dir, self.number + 1);
+            self.file = Committer::open(&path, 0).map_err(|source| LogError::File { path, source })?;
+            self.number += 1;
+        }
+        let mut head = self.head;
+        let mut octets = Vec::new();
+        let mut lengths = Vec::with_capacity(told.len());
+        for (at, told_now) in told.iter().enumerate() {
+            let more = at + 1 < told.len();
+            let line = Line::make(&self.key, head, told_now, more, now)?;
+            head = Head { sequence: head.sequence + 1, digest: Digest::of(line.header.as_bytes()) };
+            let start = octets.len();
+            serde_json::to_writer(&mut octets, &line)?;
+            octets.push(b'\n');
+            lengths.push(octets.len() - start);
+        }
+        let mut offset = self.file.append_blocking(octets)?;
+        let mut places = Vec::with_capacity(lengths.len());
+        for length in lengths {
+            let length = u32::try_from(length).unwrap_or(u32::MAX);
+            places.push(Place { file: self.number, offset, length });
+            offset += u64::from(length);
+        }
+        self.pages.extend(&places);
+        self.head = head;
+        Ok(head)
+    }
+}
+
+fn file_path(dir: &Path, number: u32) -> PathBuf {
+    dir.join(format!("feed-{number:06}.log"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+use super::harness::{Running, basic, certificates, key_and_csr};
+use crate::testing::{csr, ec_key, rsa_key};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use openssl::x509::X509VerifyResult;
+use twinseal_proto::api::ProblemCode;
+use twinseal_proto::api::admin::certsrv::{RevocationReason, Revoke, RevokeRequest};
+use twinseal_proto::api::enrol::{CA_CERTS, SIMPLE_ENROLL};
+use twinseal_proto::cert::mail_addresses;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stock_client_enrols_a_first_key_and_not_a_second() {
+    let dir = tempfile::tempdir().unwrap();
+    let certsrv = Running::new(&dir).await;
+    certsrv.account("ann", None).await;
+    let (status, _, body) = certsrv.plain("GET", CA_CERTS, "", "").await;
+    assert_eq!((status, certificates(&body).len()), (200, 2));
+
+    let (key, request) = key_and_csr("ann");
+    let certificate = certsrv.enrol(&basic("ann"), &request).await.unwrap();
+    assert!(certificate.public_key().unwrap().public_eq(&key));
+    assert_eq!(mail_addresses(&certificate), ["ann@members.test"]);
+    assert_eq!(certsrv.app.members_ca.certificate().issued(&certificate), X509VerifyResult::OK);
+
+    certsrv.enrol(&basic("ann"), &request).await.unwrap();
+    let (_, other) = key_and_csr("ann");
+    let refused = certsrv.enrol(&basic("ann"), &other).await.unwrap_err();
+    assert_eq!(refused.code, ProblemCode::Conflict);
+    assert!(refused.detail.contains("revoke"), "{}", refused.detail);
+    certsrv.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_work_once_and_for_their_account() {
+    let dir = tempfile::tempdir().unwrap();
+    let certsrv = Running::new(&dir).await;
+    certsrv.account("ann", None).await;
+    certsrv.account("bob", None).await;
+    let token = format!("Bearer {}", certsrv.enrol_token("ann").await);
+    let (_, bobs) = key_and_csr("bob");
+    assert_eq!(certsrv.enrol(&token, &bobs).await.unwrap_err().code, ProblemCode::NotAuthorised);
+    let (_, anns) = key_and_csr("ann");
+    // Two at once: one of them has it.
+    let (one, two) = tokio::join!(certsrv.enrol(&token, &anns), certsrv.enrol(&token, &anns));
+    assert_eq!(u8::from(one.is_ok()) + u8::from(two.is_ok()), 1);
+    assert_eq!(certsrv.enrol(&token, &anns).await.unwrap_err().code, ProblemCode::NotAuthenticated);
+    certsrv.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_requests_and_strangers_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let certsrv = Running::new(&dir).await;
+    certsrv.account("ann", None).await;
+    let ann = ["email:ann@members.test"];
+    let good = csr(&ec_key(), &ann);
+    let mut forged = good.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    let wrong_password = format!("Basic {}", STANDARD.encode("ann@members.test:guess"));
+    let (unknown, not_an_address) = (basic("nobody"), format!("Basic {}", STANDARD.encode("ann:password of ann")));
+    let table = [
+        (basic("ann"), csr(&rsa_key(1024), &ann), ProblemCode::BadRequest),
+        (basic("ann"), csr(&ec_key(), &[]), ProblemCode::BadRequest),
+        (basic("ann"), csr(&ec_key(), &["email:eve@members.test"]), ProblemCode::NotAuthorised),
+        (basic("ann"), csr(&ec_key(), &["email:ann@members.test", "DNS:members.test"]), ProblemCode::NotAuthorised),
+        (basic("ann"), forged, ProblemCode::BadRequest),
+        (basic("ann"), b"rubbish".to_vec(), ProblemCode::BadRequest),
+        (wrong_password, good.clone(), ProblemCode::NotAuthenticated),
+        (unknown, good.clone(), ProblemCode::NotAuthenticated),
+        (not_an_address, good.clone(), ProblemCode::NotAuthenticated),
+        ("Bearer guess".into(), good.clone(), ProblemCode::NotAuthenticated),
+        ("Digest x".into(), good.clone(), ProblemCode::NotAuthenticated),
+    ];
+    let mut texts = Vec::new();
+    for (authorization, request, wanted) in table {
+        let refused = certsrv.enrol(&authorization, &request).await.unwrap_err();
+        assert_eq!(refused.code, wanted, "{}", refused.detail);
+        texts.push(refused.detail);
+    }
+    assert!(texts[6] == texts[7] && texts[7] == texts[8], "one answer to every wrong log-in");
+    let (status, head, _) = certsrv.plain("POST", SIMPLE_ENROLL, "", "").await;
+    assert_eq!(status, 401);
+    assert!(head.contains("www-authenticate: basic"), "{head}");
+    let auth = format!("Authorization: {}\r\n", basic("ann"));
+    assert_eq!(certsrv.plain("POST", SIMPLE_ENROLL, &auth, "not base64!").await.0, 400);
+    assert_eq!(certsrv.plain("POST", SIMPLE_ENROLL, &auth, &"A".repeat(20_000)).await.0, 413);
+    certsrv.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compromised_key_is_not_certified_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let certsrv = Running::new(&dir).await;
+    certsrv.account("ann", None).await;
+    let (_, request) = key_and_csr("ann");
+    let certificate = certsrv.enrol(&basic("ann"), &request).await.unwrap();
+    let serial = certificate.serial_number().to_bn().unwrap().to_hex_str().unwrap().to_string();
+    let revoke = RevokeRequest { serial, reason: RevocationReason::KeyCompromise };
+    certsrv.admin::<Revoke>(&revoke).await.unwrap();
+    assert_eq!(certsrv.enrol(&basic("ann"), &request).await.unwrap_err().code, ProblemCode::Conflict);
+    let (_, other) = key_and_csr("ann");
+    certsrv.enrol(&basic("ann"), &other).await.unwrap();
+    certsrv.stop().await;
+}

@@ -1,0 +1,236 @@
+//! A running certsrv in a temporary directory, and those who call it.
+
+use crate::app::App;
+use crate::config::Config;
+use crate::serve::{clients, open};
+use crate::testing::ec_key;
+use crate::{init, router};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use openssl::pkcs7::Pkcs7;
+use openssl::pkey::{PKey, Private, Public};
+use openssl::x509::X509;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use twinseal_proto::api::admin::certsrv::{
+    AddAccounts, AddAccountsRequest, AddMembers, CreateGroup, CreateGroupRequest, EnrolToken, EnrolTokenRequest, Group,
+    JoinPolicy, ListMembers, ListMembersRequest, Member, MembersRequest, NewAccount, ServiceToken, ServiceTokenRequest,
+};
+use twinseal_proto::api::services::ServiceRole;
+use twinseal_proto::api::{Endpoint, Problem};
+use twinseal_proto::encoding::{B64, Digest};
+use twinseal_proto::ids::{ListAddress, MailAddress};
+use twinseal_svc::client::{CallError, Client};
+use twinseal_svc::join::{FeedTrust, JoinArgs, join};
+use twinseal_svc::tls::{Identity, acceptor, connector};
+use twinseal_svc::{admin, durable, http};
+
+/// A certsrv that runs.
+pub(super) struct Running {
+    pub(super) app: Arc<App>,
+    pub(super) url: String,
+    admin: PathBuf,
+    stop: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+    _lock: std::fs::File,
+}
+
+/// A service that joined.
+pub(super) struct Joined {
+    pub(super) client: Client,
+    pub(super) trust: FeedTrust,
+    pub(super) pin: Digest,
+    _dir: TempDir,
+}
+
+impl Joined {
+    pub(super) fn feed_key(&self) -> PKey<Public> {
+        self.trust.key().unwrap()
+    }
+}
+
+pub(super) fn config(dir: &TempDir) -> Config {
+    Config {
+        state: dir.path().join("state"),
+        admin_socket: dir.path().join("admin.sock"),
+        names: vec!["127.0.0.1".into(), "certsrv.test".into()],
+        evaluation: true,
+        password_memory_kib: 64,
+        ..Config::default()
+    }
+}
+
+impl Running {
+    /// Initialises and starts one in `dir`.
+    pub(super) async fn new(dir: &TempDir) -> Self {
+        let config = config(dir);
+        init::init(&config, config.ca_key_type).await.unwrap();
+        Self::start(dir).await
+    }
+
+    /// Starts the one that is in `dir`.
+    pub(super) async fn start(dir: &TempDir) -> Self {
+        let stop = CancellationToken::new();
+        let (app, identity, lock) = open(config(dir), stop.clone()).await.unwrap();
+        let tls = acceptor(&identity, clients(&app)).unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap());
+        let admin = dir.path().join("admin.sock");
+        let _ = std::fs::remove_file(&admin);
+        let socket = tokio::net::UnixListener::bind(&admin).unwrap();
+        let tasks = vec![
+            tokio::spawn(http::serve_tls(listener, tls, router::https(&app), stop.clone())),
+            tokio::spawn(admin::serve(socket, router::admin(&app), stop.clone())),
+        ];
+        Self { app, url, admin, stop, tasks, _lock: lock }
+    }
+
+    pub(super) async fn stop(self) {
+        self.stop.cancel();
+        for task in self.tasks {
+            task.await.unwrap();
+        }
+    }
+
+    /// An administrator's call.
+    pub(super) async fn admin<E: Endpoint>(&self, request: &E::Request) -> Result<E::Response, String> {
+        admin::call::<E>(&self.admin, request).await.map_err(|e| e.to_string())
+    }
+
+    /// Makes an account; with a key, it is certified at once.
+    pub(super) async fn account(&self, name: &str, key: Option<&PKey<Private>>) -> Option<X509> {
+        let account = NewAccount {
+            address: crate::testing::address(name),
+            password: Some(format!("password of {name}")),
+            public_key: key.map(|key| B64(key.public_key_to_der().unwrap())),
+        };
+        let mut added = self.admin::<AddAccounts>(&AddAccountsRequest { accounts: vec![account] }).await.unwrap();
+        added.certificates.remove(0).map(|der| X509::from_der(der.as_ref()).unwrap())
+    }
+
+    pub(super) async fn group(&self, list: &str, owner: &str, policy: JoinPolicy) -> Group {
+        let request = CreateGroupRequest {
+            list: list.parse().unwrap(),
+            owner: crate::testing::address(owner),
+            mode: Default::default(),
+            history: Default::default(),
+            join: policy,
+            settings: Default::default(),
+        };
+        self.admin::<CreateGroup>(&request).await.unwrap()
+    }
+
+    pub(super) async fn put_in(&self, list: &str, names: &[&str]) {
+        let addresses: Vec<MailAddress> = names.iter().map(|name| crate::testing::address(name)).collect();
+        self.admin::<AddMembers>(&MembersRequest { list: list.parse().unwrap(), addresses }).await.unwrap();
+    }
+
+    pub(super) async fn members(&self, list: &str) -> Vec<Member> {
+        let list: ListAddress = list.parse().unwrap();
+        self.admin::<ListMembers>(&ListMembersRequest { list }).await.unwrap()
+    }
+
+    pub(super) async fn enrol_token(&self, name: &str) -> String {
+        let request = EnrolTokenRequest { address: crate::testing::address(name) };
+        self.admin::<EnrolToken>(&request).await.unwrap().token
+    }
+
+    /// Lets a service join, as it would itself.
+    pub(super) async fn join(&self, role: ServiceRole) -> Joined {
+        let dir = tempfile::tempdir().unwrap();
+        let issued = self.admin::<ServiceToken>(&ServiceTokenRequest { role }).await.unwrap();
+        let (token_file, root) = (dir.path().join("token"), dir.path().join("root.pem"));
+        durable::replace(&token_file, issued.token.as_bytes()).unwrap();
+        durable::replace(&root, issued.root.as_bytes()).unwrap();
+        let args = JoinArgs {
+            certsrv: self.url.clone(),
+            pin: issued.certsrv_pin,
+            root,
+            token_file,
+            names: vec!["127.0.0.1".into()],
+        };
+        let state = dir.path().join("state");
+        let pin = join(&state, &args).await.unwrap();
+        let identity = Identity::load(&state.join("tls")).unwrap();
+        let client = Client::pinned(&self.url, &self.app.root, self.app.pin, Some(&identity)).unwrap();
+        Joined { client, trust: FeedTrust::load(&state).unwrap(), pin, _dir: dir }
+    }
+
+    /// A caller with this certificate, or with none.
+    pub(super) fn client(&self, own: Option<(&PKey<Private>, &X509)>) -> Client {
+        let identity = own.map(|(key, certificate)| {
+            Identity::new(key.clone(), vec![certificate.clone()], self.app.root.clone())
+        });
+        Client::pinned(&self.url, &self.app.root, self.app.pin, identity.as_ref()).unwrap()
+    }
+
+    /// A plain HTTP/1.1 request as a stock client sends it: status, header section, body.
+    pub(super) async fn plain(&self, method: &str, path: &str, fields: &str, body: &str) -> (u16, String, String) {
+        let tls = connector(&self.app.root, self.app.pin, None).unwrap();
+        let address = self.url.trim_start_matches("https://").to_owned();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n{fields}\r\n{body}",
+            body.len()
+        );
+        let text = tokio::task::spawn_blocking(move || {
+            let tcp = TcpStream::connect(address).unwrap();
+            let tls = tls.configure().unwrap().use_server_name_indication(false).verify_hostname(false);
+            let mut stream = tls.connect("x", tcp).unwrap();
+            stream.write_all(request.as_bytes()).unwrap();
+            let mut text = Vec::new();
+            // A close without close_notify is an end too.
+            let _ = stream.read_to_end(&mut text);
+            String::from_utf8(text).unwrap()
+        })
+        .await
+        .unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        (head[9..12].parse().unwrap(), head.to_ascii_lowercase(), body.to_owned())
+    }
+
+    /// Enrols over EST; the certificate, or the problem.
+    pub(super) async fn enrol(&self, authorization: &str, csr: &[u8]) -> Result<X509, Problem> {
+        let fields = format!("Authorization: {authorization}\r\nContent-Type: application/pkcs10\r\n");
+        let path = twinseal_proto::api::enrol::SIMPLE_ENROLL;
+        let (status, head, body) = self.plain("POST", path, &fields, &STANDARD.encode(csr)).await;
+        if status != 200 {
+            return Err(serde_json::from_str(&body).unwrap());
+        }
+        assert!(head.contains("content-type: application/pkcs7-mime; smime-type=certs-only"), "{head}");
+        let mut found = certificates(&body);
+        assert_eq!(found.len(), 1);
+        Ok(found.remove(0))
+    }
+}
+
+/// The certificates in a base64 certs-only message.
+pub(super) fn certificates(body: &str) -> Vec<X509> {
+    let text: String = body.split_whitespace().collect();
+    let message = Pkcs7::from_der(&STANDARD.decode(text).unwrap()).unwrap();
+    message.signed().unwrap().certificates().unwrap().iter().map(|c| c.to_owned()).collect()
+}
+
+pub(super) fn basic(name: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{name}@members.test:password of {name}")))
+}
+
+/// A call that should answer soon.
+pub(super) async fn call<E: Endpoint>(client: &Client, request: &E::Request) -> Result<E::Response, Problem> {
+    client.call::<E>(request, Duration::from_secs(20)).await.map_err(|error| match error {
+        CallError::Refused(problem) => problem,
+        CallError::Away(why) => panic!("{why}"),
+    })
+}
+
+/// A key with a request for this member.
+pub(super) fn key_and_csr(name: &str) -> (PKey<Private>, Vec<u8>) {
+    let key = ec_key();
+    let csr = crate::testing::csr(&key, &[&format!("email:{name}@members.test")]);
+    (key, csr)
+}

@@ -1,0 +1,117 @@
+//! How groupsrv and the exploders join: a one-time token from the administrator, a request, a certificate, a pin.
+
+use crate::app::App;
+use crate::audit::Actor;
+use crate::cert::csr;
+use crate::cert::profile::{AltName, Profile, service_name};
+use crate::change::Change;
+use crate::failure::{Failure, refuse};
+use crate::issue::{Authority, Order, issue};
+use crate::rows::{Holder, TokenPurpose};
+use crate::store::Tx;
+use crate::{decide, events, random};
+use std::sync::Arc;
+use twinseal_proto::api::admin::Nothing;
+use twinseal_proto::api::admin::certsrv::{IssuedToken, ServicePin, ServiceTokenRequest};
+use twinseal_proto::api::services::{JoinServiceRequest, JoinServiceResponse, ServiceRole};
+use twinseal_proto::api::{Problem, ProblemCode};
+use twinseal_proto::encoding::{B64, Digest};
+use twinseal_proto::secret::Token;
+use twinseal_proto::time::UnixTime;
+use twinseal_svc::failpoint::hit;
+use twinseal_svc::http::Caller;
+
+/// `ServiceToken`.
+pub(crate) async fn token(app: Arc<App>, _: Caller, request: ServiceTokenRequest) -> Result<IssuedToken, Problem> {
+    let made = async {
+        let expires = UnixTime::now().plus(u64::from(app.config.service_token_hours) * 3600);
+        let token = random::token()?;
+        let change =
+            Change::TokenMade { digest: token.digest(), purpose: TokenPurpose::Service { role: request.role }, expires };
+        app.registry.commit(Actor::Administrator, move |tx| Ok(tx.push(change)?)).await?;
+        issued_token(&app, &token)
+    };
+    made.await.map_err(Failure::into_problem)
+}
+
+/// A token with what its user needs to know us by.
+pub(crate) fn issued_token(app: &App, token: &Token) -> Result<IssuedToken, Failure> {
+    let root = String::from_utf8_lossy(&app.root.to_pem()?).into_owned();
+    Ok(IssuedToken { token: token.expose().to_owned(), certsrv_pin: app.pin, root })
+}
+
+/// `ListPins`.
+pub(crate) async fn list(app: Arc<App>, _: Caller, _: Nothing) -> Result<Vec<ServicePin>, Problem> {
+    let pins = app.registry.view().pins().map_err(|e| Failure::from(e).into_problem())?;
+    Ok(pins.into_iter().map(|(pin, row)| ServicePin { role: row.role, pin }).collect())
+}
+
+/// `JoinService`.
+pub(crate) async fn join(app: Arc<App>, _: Caller, request: JoinServiceRequest) -> Result<JoinServiceResponse, Problem> {
+    join_one(&app, request).await.map_err(Failure::into_problem)
+}
+
+async fn join_one(app: &Arc<App>, request: JoinServiceRequest) -> Result<JoinServiceResponse, Failure> {
+    let token = Token::presented(request.token).digest();
+    let role = role_of(&app.registry.view(), &token)?;
+    let asked = csr::read(request.csr.as_ref()).map_err(|e| refuse(ProblemCode::BadRequest, e.to_string()))?;
+    let names = service_names(asked.names)?;
+    let pin = Digest::of(&asked.key.spki);
+    if let Some(known) = app.registry.view().pin(&pin)?
+        && known.role != role
+    {
+        return Err(refuse(ProblemCode::Conflict, "this key joined as another service; a key has one role"));
+    }
+    let order = Order {
+        holder: Holder::Service { role },
+        profile: Profile::service(role_name(role), names),
+        spki: asked.key.spki,
+        days: app.config.service_days,
+    };
+    let issued = issue(app, &Actor::Service(role), Authority::Services, vec![order]).await?;
+    let changes: Vec<Change> = issued.iter().map(|one| one.change(Some(token))).collect();
+    let decide = move |tx: &mut Tx<'_>| {
+        role_of(tx, &token)?;
+        Ok(changes.into_iter().try_for_each(|change| tx.push(change))?)
+    };
+    app.registry.commit(Actor::Service(role), decide).await?;
+    hit("certsrv.service.before-answer");
+    events::service_joined(role_name(role), &pin.to_string());
+    let key = app.registry.key();
+    Ok(JoinServiceResponse {
+        role,
+        certificate: B64(issued.into_iter().next().map(|one| one.der).unwrap_or_default()),
+        chain: vec![B64(app.services_ca.der().to_vec()), B64(app.root.to_der()?)],
+        feed: key.feed(),
+        generation: key.generation(),
+        feed_key: B64(key.public_der()?),
+    })
+}
+
+fn role_of(tx: &Tx<'_>, token: &Digest) -> Result<ServiceRole, Failure> {
+    decide::service_token(tx.token(token)?.as_ref(), UnixTime::now()).ok_or_else(|| {
+        refuse(ProblemCode::NotAuthenticated, "the token is unknown, used or out of time; make one with: service token")
+    })
+}
+
+/// The names that a service asks for, checked as its own would be.
+fn service_names(asked: Vec<AltName>) -> Result<Vec<AltName>, Failure> {
+    let checked: Option<Vec<AltName>> = asked
+        .into_iter()
+        .map(|name| match name {
+            AltName::Dns(host) => service_name(&host),
+            AltName::Ip(_) => Some(name),
+            AltName::Mail(_) => None,
+        })
+        .collect();
+    checked.filter(|names| (1..=16).contains(&names.len())).ok_or_else(|| {
+        refuse(ProblemCode::BadRequest, "1 to 16 DNS names or IP addresses are wanted in the request's subjectAltName")
+    })
+}
+
+const fn role_name(role: ServiceRole) -> &'static str {
+    match role {
+        ServiceRole::Groupsrv => "groupsrv",
+        ServiceRole::Exploder => "exploder",
+    }
+}

@@ -1,0 +1,92 @@
+//! What a change tells groupsrv and the exploder (DESIGN 3.1): handles and keys to the one, handles and addresses to
+//! the other. Asked before the change is applied, so that it can be compared with what was.
+
+use crate::cert::serial::Serial;
+use crate::change::Change;
+use crate::rows::Member;
+use crate::store::Tx;
+use openssl::x509::X509;
+use twinseal_proto::api::admin::certsrv::MemberState;
+use twinseal_proto::cert::{issuer_der, serial_octets, subject_key_id};
+use twinseal_proto::encoding::B64;
+use twinseal_proto::feed::{ExploderChange, GroupsrvChange, RecipientKey};
+use twinseal_proto::ids::{GroupId, MailAddress};
+use twinseal_svc::store::StoreError;
+
+type Views = (Option<GroupsrvChange>, Option<ExploderChange>);
+
+/// The two views of `change`, given what was before it.
+pub(crate) fn of(change: &Change, before: &Tx<'_>) -> Result<Views, StoreError> {
+    Ok(match change {
+        Change::GroupCreated { group, list, mode, history, settings, .. } => (
+            Some(GroupsrvChange::GroupCreated { group: *group, mode: *mode, history: *history }),
+            Some(ExploderChange::GroupCreated { group: *group, list: list.clone(), settings: settings.clone() }),
+        ),
+        Change::MemberAdded { group, address, handle, number, serial: Some(serial), .. } => {
+            let member = ExploderChange::MemberJoined {
+                group: *group,
+                handle: *handle,
+                number: *number,
+                address: address.clone(),
+            };
+            let recipient = recipient(serial, before)?;
+            (Some(GroupsrvChange::MemberJoined { group: *group, handle: *handle, recipient }), Some(member))
+        }
+        Change::MemberKeyed { group, address, serial } => {
+            keyed(*group, &member(group, address, before)?, recipient(serial, before)?)
+        }
+        Change::MemberSuspended { group, address } => match member(group, address, before)? {
+            Member { state: MemberState::Active, handle, .. } => {
+                (Some(GroupsrvChange::MemberSuspended { group: *group, handle }), None)
+            }
+            _ => (None, None),
+        },
+        Change::MemberLeft { group, address } => match member(group, address, before)? {
+            // Nobody was ever told of a pending one.
+            Member { state: MemberState::Pending, .. } => (None, None),
+            Member { handle, .. } => (
+                Some(GroupsrvChange::MemberLeft { group: *group, handle }),
+                Some(ExploderChange::MemberLeft { group: *group, handle }),
+            ),
+        },
+        _ => (None, None),
+    })
+}
+
+/// A membership's first certificate makes it known to both; a later one concerns groupsrv alone.
+fn keyed(group: GroupId, member: &Member, recipient: RecipientKey) -> Views {
+    let handle = member.handle;
+    match member.state {
+        MemberState::Pending => {
+            let (number, address) = (member.number, member.address.clone());
+            (
+                Some(GroupsrvChange::MemberJoined { group, handle, recipient }),
+                Some(ExploderChange::MemberJoined { group, handle, number, address }),
+            )
+        }
+        _ => (Some(GroupsrvChange::MemberKeyChanged { group, handle, recipient }), None),
+    }
+}
+
+fn member(group: &GroupId, address: &MailAddress, before: &Tx<'_>) -> Result<Member, StoreError> {
+    before.member(group, address)?.ok_or_else(|| inconsistent("a membership that a change names is not there"))
+}
+
+fn recipient(serial: &Serial, before: &Tx<'_>) -> Result<RecipientKey, StoreError> {
+    let row = before.certificate(serial)?.ok_or_else(|| inconsistent("a certificate that a change names is not there"))?;
+    let read = || -> Result<RecipientKey, twinseal_proto::cert::CertError> {
+        let certificate = X509::from_der(row.certificate.as_ref())?;
+        Ok(RecipientKey {
+            issuer: B64(issuer_der(&certificate)?),
+            serial: B64(serial_octets(&certificate)?),
+            subject_key_id: subject_key_id(&certificate).map(B64),
+            public_key: B64(certificate.public_key()?.public_key_to_der()?),
+        })
+    };
+    read().map_err(|e| StoreError::File(std::io::Error::other(e)))
+}
+
+/// The index and the log disagree: a fault of ours.
+pub(crate) fn inconsistent(what: &'static str) -> StoreError {
+    StoreError::File(std::io::Error::other(what))
+}
