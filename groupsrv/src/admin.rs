@@ -1,0 +1,60 @@
+//! The administrators' calls.
+
+use crate::record::Event;
+use crate::service::{Service, internal};
+use std::sync::{Arc, PoisonError};
+use twinseal_proto::api::Problem;
+use twinseal_proto::api::admin::groupsrv::{AllowExploderRequest, AllowedPeers, CreateKeyRequest, CreatedKey};
+use twinseal_proto::api::admin::{Nothing, Status};
+use twinseal_proto::api::keys::GroupKeys;
+use twinseal_svc::http::Caller;
+
+/// `POST /v1/admin/status`.
+pub(crate) async fn status(service: Arc<Service>, _: Caller, _: Nothing) -> Result<Status, Problem> {
+    Ok(Status {
+        service: "groupsrv".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ready: service.is_ready(),
+        feed_sequence: service.roster.sequence(),
+        lease_seconds: service.lease.left().map(|left| left.as_secs()),
+        warnings: service.warnings.clone(),
+    })
+}
+
+/// `POST /v1/admin/keys/create`. Goes on to its end when the administrator hangs up.
+pub(crate) async fn create_key(
+    service: Arc<Service>,
+    _: Caller,
+    request: CreateKeyRequest,
+) -> Result<CreatedKey, Problem> {
+    let task = tokio::spawn(async move { service.create_key(request.group, request.algorithm).await });
+    task.await.map_err(|error| internal("task", &error))?
+}
+
+/// `POST /v1/admin/keys/list`.
+pub(crate) async fn list_keys(service: Arc<Service>, _: Caller, _: Nothing) -> Result<Vec<GroupKeys>, Problem> {
+    Ok(service.ring().published(|group| !service.roster.is_deleted(group)))
+}
+
+/// `POST /v1/admin/exploders/allow`.
+pub(crate) async fn allow_exploder(
+    service: Arc<Service>,
+    _: Caller,
+    request: AllowExploderRequest,
+) -> Result<AllowedPeers, Problem> {
+    let AllowExploderRequest { pin, allowed } = request;
+    service.record(Event::ExploderPinned { pin, allowed }).await?;
+    let pins = {
+        let mut pins = service.pins.write().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = pins.clone();
+        if allowed {
+            changed.exploders.insert(pin);
+        } else {
+            changed.exploders.remove(&pin);
+        }
+        changed.save(&service.state).map_err(|error| internal("pins.toml", &error))?;
+        pins.clone_from(&changed);
+        changed
+    };
+    Ok(AllowedPeers { certsrv: pins.certsrv, exploders: pins.exploders.into_iter().collect() })
+}
