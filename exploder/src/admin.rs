@@ -1,0 +1,56 @@
+//! The calls on the admin socket, and the HTTPS listener for health and metrics.
+
+use crate::engine::Engine;
+use crate::groupkeys::GroupKeys;
+use axum::Router;
+use std::sync::Arc;
+use twinseal_proto::api::Problem;
+use twinseal_proto::api::admin::exploder::{ListQueue, QueuedPost};
+use twinseal_proto::api::admin::{GetStatus, Nothing, Status};
+use twinseal_proto::time::UnixTime;
+use twinseal_svc::http::{Caller, route};
+
+/// What the calls read.
+pub(crate) struct Admin {
+    /// The sending side.
+    pub(crate) engine: Arc<Engine>,
+    /// The groups' keys.
+    pub(crate) keys: Arc<GroupKeys>,
+    /// What an operator should change.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Admin {
+    /// Whether mail can be taken: whom it is for and to which keys is known.
+    pub(crate) fn ready(&self) -> bool {
+        self.engine.roster.known() && self.keys.known()
+    }
+
+    /// The routes of the admin socket.
+    pub(crate) fn routes(self: &Arc<Self>) -> Router {
+        let router = route::<GetStatus, _, _, _>(Router::new(), status);
+        route::<ListQueue, _, _, _>(router, list_queue).with_state(Arc::clone(self))
+    }
+}
+
+async fn status(admin: Arc<Admin>, _: Caller, _: Nothing) -> Result<Status, Problem> {
+    Ok(Status {
+        service: "exploder".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ready: admin.ready(),
+        feed_sequence: admin.engine.roster.sequence(),
+        lease_seconds: admin.engine.lease.left().map(|left| left.as_secs()),
+        warnings: admin.warnings.clone(),
+    })
+}
+
+async fn list_queue(admin: Arc<Admin>, _: Caller, _: Nothing) -> Result<Vec<QueuedPost>, Problem> {
+    let mut posts = admin.engine.queue().list();
+    if let Some(reason) = admin.engine.blocked() {
+        let now = UnixTime::now();
+        for post in posts.iter_mut().filter(|post| post.waiting.is_none() && post.next_attempt <= now) {
+            post.waiting = Some(reason.to_owned());
+        }
+    }
+    Ok(posts)
+}

@@ -1,0 +1,388 @@
+//! Step 7: which message is due. In memory, rebuilt from the spool at the start; 12 octets a copy.
+//!
+//! * [`schedule`]: when a failed copy is tried again. [`gate`]: what waits while a peer is away.
+//!
+//! Waiting because a service is away or the lease has ended is not a try: the message stays due, and the runner does not
+//! take it while the gate is closed.
+
+pub(crate) mod gate;
+pub(crate) mod schedule;
+
+use crate::spool::post::Summary;
+use crate::spool::record::{Recipient, State};
+use crate::spool::{Recovered, fresh_copies};
+use std::collections::{BTreeMap, BTreeSet};
+use twinseal_proto::api::admin::exploder::QueuedPost;
+use twinseal_proto::ids::{MemberNumber, PostId};
+use twinseal_proto::time::UnixTime;
+
+/// A message that is not done.
+pub(crate) struct Post {
+    /// What is kept of its intake record.
+    pub(crate) summary: Summary,
+    /// How its copies stand, by member number; `None` before the first expansion.
+    pub(crate) copies: Option<Vec<Recipient>>,
+    /// groupsrv knows its wrapped key. Asked again after a restart, which changes nothing there.
+    registered: bool,
+    /// Somebody works on it.
+    busy: bool,
+    /// When it is taken up next.
+    due: UnixTime,
+    /// How often groupsrv refused it, and why it waits.
+    refusals: u8,
+    waiting: Option<String>,
+    /// The place in the feed when copies were parked, if any are.
+    parked_at: Option<u64>,
+}
+
+impl Post {
+    fn new(summary: Summary, copies: Option<Vec<Recipient>>) -> Self {
+        let any_parked = copies.iter().flatten().any(|copy: &Recipient| copy.state == State::Parked);
+        Self {
+            due: summary.accepted,
+            summary,
+            copies,
+            registered: false,
+            busy: false,
+            refusals: 0,
+            waiting: None,
+            parked_at: any_parked.then_some(0),
+        }
+    }
+
+    fn count(&self, matches: impl Fn(State) -> bool) -> u32 {
+        let copies = self.copies.as_deref().unwrap_or_default();
+        u32::try_from(copies.iter().filter(|copy| matches(copy.state)).count()).unwrap_or(u32::MAX)
+    }
+
+    /// The copy for a member.
+    pub(crate) fn copy_mut(&mut self, number: MemberNumber) -> Option<&mut Recipient> {
+        let copies = self.copies.as_mut()?;
+        let at = copies.binary_search_by_key(&number, |copy| copy.number).ok()?;
+        copies.get_mut(at)
+    }
+
+    /// Copies that went out, and that failed.
+    pub(crate) fn totals(&self) -> (u32, u32) {
+        (self.count(|s| s == State::Sent), self.count(|s| s == State::Failed))
+    }
+
+    /// When the next copy is due; `None` when nothing is left to do.
+    pub(crate) fn next_copy(&self) -> Option<UnixTime> {
+        let copies = self.copies.as_deref().unwrap_or_default();
+        copies.iter().filter(|copy| !copy.state.is_final()).map(|copy| UnixTime(copy.due.into())).min()
+    }
+}
+
+/// How work on a message ended, for now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Pause {
+    /// groupsrv knows it now.
+    Registered,
+    /// It goes on with the next due copy; nothing stands in the way.
+    NextCopy,
+    /// groupsrv has forgotten it: register it again.
+    Unregistered,
+    /// What it needs is away, or the lease has ended. Not a try.
+    Waiting(&'static str),
+    /// Refused by groupsrv: held until then.
+    Held(String, UnixTime),
+}
+
+/// All messages that are not done.
+#[derive(Default)]
+pub(crate) struct Queue {
+    posts: BTreeMap<PostId, Post>,
+    /// The messages that nobody works on: those to register, and those to send.
+    unregistered: BTreeSet<(UnixTime, PostId)>,
+    idle: BTreeSet<(UnixTime, PostId)>,
+}
+
+impl Queue {
+    /// The queue that a restart found.
+    pub(crate) fn rebuilt(recovered: Vec<Recovered<Summary>>) -> Self {
+        let mut queue = Self::default();
+        for post in recovered {
+            queue.insert(post.id, Post::new(post.summary, post.copies));
+        }
+        queue
+    }
+
+    /// Adds a message that was just accepted.
+    pub(crate) fn add(&mut self, id: PostId, summary: Summary) {
+        self.insert(id, Post::new(summary, None));
+    }
+
+    fn insert(&mut self, id: PostId, post: Post) {
+        self.file(id, &post);
+        self.posts.insert(id, post);
+    }
+
+    fn file(&mut self, id: PostId, post: &Post) {
+        let place = if post.registered { &mut self.idle } else { &mut self.unregistered };
+        place.insert((post.due, id));
+    }
+
+    /// How many messages there are.
+    pub(crate) fn len(&self) -> usize {
+        self.posts.len()
+    }
+
+    /// When the oldest message was accepted.
+    pub(crate) fn oldest(&self) -> Option<UnixTime> {
+        // Numbers rise with time.
+        self.posts.first_key_value().map(|(_, post)| post.summary.accepted)
+    }
+
+    /// A message.
+    pub(crate) fn get(&self, id: PostId) -> Option<&Post> {
+        self.posts.get(&id)
+    }
+
+    /// A message.
+    pub(crate) fn get_mut(&mut self, id: PostId) -> Option<&mut Post> {
+        self.posts.get_mut(&id)
+    }
+
+    /// Takes up the next message to register.
+    pub(crate) fn take_unregistered(&mut self, now: UnixTime) -> Option<PostId> {
+        Self::take(&mut self.unregistered, &mut self.posts, now)
+    }
+
+    /// Takes up the next message to send.
+    pub(crate) fn take_due(&mut self, now: UnixTime) -> Option<PostId> {
+        Self::take(&mut self.idle, &mut self.posts, now)
+    }
+
+    fn take(place: &mut BTreeSet<(UnixTime, PostId)>, posts: &mut BTreeMap<PostId, Post>, now: UnixTime) -> Option<PostId> {
+        let first = *place.first().filter(|(due, _)| *due <= now)?;
+        place.remove(&first);
+        posts.get_mut(&first.1)?.busy = true;
+        Some(first.1)
+    }
+
+    /// Whether another message could be sent now.
+    pub(crate) fn others_due(&self, now: UnixTime) -> bool {
+        self.idle.first().is_some_and(|(due, _)| *due <= now)
+    }
+
+    /// The earliest time at which something is to be done.
+    pub(crate) fn next_due(&self) -> Option<UnixTime> {
+        [self.idle.first(), self.unregistered.first()].into_iter().flatten().map(|(due, _)| *due).min()
+    }
+
+    /// Work on a message ended for now.
+    pub(crate) fn put_back(&mut self, id: PostId, pause: Pause, now: UnixTime) {
+        let Some(mut post) = self.posts.remove(&id) else { return };
+        post.busy = false;
+        post.waiting = None;
+        post.due = now;
+        match pause {
+            Pause::Registered => post.registered = true,
+            Pause::NextCopy => {
+                post.refusals = 0;
+                post.due = post.next_copy().unwrap_or(now).max(now);
+            }
+            Pause::Unregistered => {
+                post.refusals = post.refusals.saturating_add(1);
+                post.registered = false;
+            }
+            Pause::Waiting(reason) => post.waiting = Some(reason.to_owned()),
+            Pause::Held(reason, until) => {
+                post.refusals = post.refusals.saturating_add(1);
+                post.waiting = Some(reason);
+                post.due = until;
+            }
+        }
+        self.insert(id, post);
+    }
+
+    /// How often groupsrv refused a message.
+    pub(crate) fn refusals(&self, id: PostId) -> u8 {
+        self.posts.get(&id).map_or(0, |post| post.refusals)
+    }
+
+    /// A message is done.
+    pub(crate) fn remove(&mut self, id: PostId) {
+        if let Some(post) = self.posts.remove(&id) {
+            self.idle.remove(&(post.due, id));
+            self.unregistered.remove(&(post.due, id));
+        }
+    }
+
+    /// Sets the members to whom a message goes.
+    pub(crate) fn set_members(&mut self, id: PostId, members: Vec<MemberNumber>) {
+        if let Some(post) = self.posts.get_mut(&id) {
+            post.copies = Some(fresh_copies(members));
+        }
+    }
+
+    /// Copies were parked at this place in the feed.
+    pub(crate) fn parked(&mut self, id: PostId, sequence: u64) {
+        if let Some(post) = self.posts.get_mut(&id) {
+            post.parked_at = Some(sequence);
+        }
+    }
+
+    /// The feed came so far: parked copies are due again, since their members may have a live key now.
+    pub(crate) fn feed_moved(&mut self, sequence: u64, now: UnixTime) {
+        let moved: Vec<PostId> = self
+            .idle
+            .iter()
+            .filter(|(_, id)| {
+                let parked_at = self.posts.get(id).and_then(|post| post.parked_at);
+                parked_at.is_some_and(|at| at < sequence)
+            })
+            .map(|(_, id)| *id)
+            .collect();
+        for id in moved {
+            let Some(post) = self.posts.get_mut(&id) else { continue };
+            for copy in post.copies.iter_mut().flatten().filter(|copy| copy.state == State::Parked) {
+                copy.due = seconds(now);
+            }
+            post.parked_at = None;
+            self.idle.remove(&(post.due, id));
+            post.due = now;
+            self.idle.insert((now, id));
+        }
+    }
+
+    /// The state of a message that nobody works on, for moving it; it counts as being worked on until it is put back.
+    pub(crate) fn take_idle(&mut self, id: PostId) -> Option<Option<Vec<Recipient>>> {
+        let post = self.posts.get_mut(&id).filter(|post| !post.busy)?;
+        post.busy = true;
+        let copies = post.copies.clone();
+        let key = (post.due, id);
+        self.idle.remove(&key);
+        self.unregistered.remove(&key);
+        Some(copies)
+    }
+
+    /// Ends [`Self::take_idle`]: the message is where it was.
+    pub(crate) fn release(&mut self, id: PostId) {
+        if let Some(mut post) = self.posts.remove(&id) {
+            post.busy = false;
+            self.insert(id, post);
+        }
+    }
+
+    /// Everything, for administrators.
+    pub(crate) fn list(&self) -> Vec<QueuedPost> {
+        let row = |(id, post): (&PostId, &Post)| {
+            let (sent, failed) = post.totals();
+            QueuedPost {
+                id: *id,
+                list: post.summary.list.clone(),
+                accepted: post.summary.accepted,
+                size: post.summary.size,
+                sent,
+                pending: post.count(|s| !s.is_final()),
+                failed,
+                waiting: post.waiting.clone().or_else(|| match post.count(|s| s == State::Parked) {
+                    0 => None,
+                    parked => Some(format!("{parked} members have no live key")),
+                }),
+                next_attempt: post.due,
+            }
+        };
+        self.posts.iter().map(row).collect()
+    }
+}
+
+/// A time as copies keep it.
+pub(crate) fn seconds(time: UnixTime) -> u32 {
+    u32::try_from(time.0).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::*;
+    use twinseal_proto::ids::GroupId;
+
+    const NOW: UnixTime = UnixTime(1_000_000);
+
+    fn summary(age: u64) -> Summary {
+        Summary {
+            list: "team@lists.test".parse().unwrap(),
+            group: GroupId::from_random([1; 16]),
+            accepted: UnixTime(NOW.0 - age),
+            size: 10,
+        }
+    }
+
+    fn copy(number: u32, state: State, due: u64) -> Recipient {
+        Recipient { number: MemberNumber(number), due: seconds(UnixTime(due)), attempts: 0, state }
+    }
+
+    #[test]
+    fn a_message_is_registered_sent_and_removed() {
+        let mut queue = Queue::default();
+        queue.add(PostId(1), summary(5));
+        assert_eq!((queue.take_due(NOW), queue.next_due()), (None, Some(UnixTime(NOW.0 - 5))));
+        assert_eq!(queue.take_unregistered(NOW), Some(PostId(1)));
+        assert_eq!((queue.take_unregistered(NOW), queue.take_idle(PostId(1))), (None, None));
+        queue.put_back(PostId(1), Pause::Registered, NOW);
+        assert_eq!(queue.take_due(NOW), Some(PostId(1)));
+        queue.set_members(PostId(1), [3, 1].map(MemberNumber).to_vec());
+        queue.get_mut(PostId(1)).unwrap().copy_mut(MemberNumber(1)).unwrap().state = State::Sent;
+        *queue.get_mut(PostId(1)).unwrap().copy_mut(MemberNumber(3)).unwrap() = copy(3, State::Due, NOW.0 + 9);
+        queue.put_back(PostId(1), Pause::NextCopy, NOW);
+        assert_eq!((queue.take_due(NOW), queue.next_due()), (None, Some(NOW.plus(9))));
+        let listed = &queue.list()[0];
+        assert_eq!((listed.sent, listed.pending, listed.failed, listed.next_attempt), (1, 1, 0, NOW.plus(9)));
+        queue.remove(PostId(1));
+        assert_eq!((queue.len(), queue.next_due()), (0, None));
+    }
+
+    #[test]
+    fn a_restart_goes_on_where_it_was() {
+        let copies = vec![copy(1, State::Sent, 0), copy(2, State::Due, NOW.0 + 50), copy(3, State::Failed, 0)];
+        let recovered = vec![
+            Recovered { id: PostId(4), summary: summary(100), copies: Some(copies) },
+            Recovered { id: PostId(5), summary: summary(10), copies: None },
+        ];
+        let mut queue = Queue::rebuilt(recovered);
+        assert_eq!((queue.len(), queue.oldest()), (2, Some(UnixTime(NOW.0 - 100))));
+        for id in [4, 5] {
+            assert_eq!(queue.take_unregistered(NOW), Some(PostId(id)), "oldest first; registered anew");
+            queue.put_back(PostId(id), Pause::Registered, NOW);
+        }
+        assert_eq!(queue.take_due(NOW), Some(PostId(4)));
+        queue.put_back(PostId(4), Pause::NextCopy, NOW);
+        assert_eq!(queue.take_due(NOW), Some(PostId(5)));
+        assert_eq!(queue.get(PostId(4)).unwrap().totals(), (1, 1));
+    }
+
+    #[test]
+    fn waiting_is_told_and_held_messages_come_back() {
+        let mut queue = Queue::default();
+        queue.add(PostId(1), summary(0));
+        queue.take_unregistered(NOW);
+        queue.put_back(PostId(1), Pause::Waiting("groupsrv is away"), NOW);
+        assert_eq!(queue.list()[0].waiting.as_deref(), Some("groupsrv is away"));
+        assert_eq!(queue.take_unregistered(NOW), Some(PostId(1)), "still due");
+        queue.put_back(PostId(1), Pause::Held("refused".into(), NOW.plus(60)), NOW);
+        assert_eq!((queue.take_unregistered(NOW), queue.refusals(PostId(1))), (None, 1));
+        assert_eq!(queue.take_unregistered(NOW.plus(60)), Some(PostId(1)));
+    }
+
+    #[test]
+    fn parked_copies_are_due_when_the_feed_moves() {
+        let copies = vec![copy(1, State::Parked, NOW.0 + 500), copy(2, State::Due, NOW.0 + 900)];
+        let recovered = Recovered { id: PostId(4), summary: summary(100), copies: Some(copies) };
+        let mut queue = Queue::rebuilt(vec![recovered]);
+        queue.take_unregistered(NOW);
+        queue.put_back(PostId(4), Pause::Registered, NOW);
+        queue.take_due(NOW);
+        queue.parked(PostId(4), 7);
+        queue.put_back(PostId(4), Pause::NextCopy, NOW);
+        assert_eq!(queue.list()[0].waiting.as_deref(), Some("1 members have no live key"));
+        queue.feed_moved(7, NOW);
+        assert_eq!(queue.next_due(), Some(NOW.plus(500)));
+        queue.feed_moved(8, NOW.plus(1));
+        assert_eq!(queue.take_due(NOW.plus(1)), Some(PostId(4)));
+        queue.put_back(PostId(4), Pause::NextCopy, NOW.plus(1));
+        assert_eq!(queue.next_due(), Some(NOW.plus(1)));
+    }
+}

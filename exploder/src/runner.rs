@@ -1,0 +1,181 @@
+//! The loop over the queue: registers, sends, waits for what is away, ends what is done. It lives on a thread of its own
+//! with the connections to the smarthost, so that a copy never wakes another thread.
+
+use crate::engine::Engine;
+use crate::events;
+use crate::queue::Pause;
+use crate::queue::schedule::Next;
+use crate::send::{chance, send};
+use crate::ticket::register;
+use crate::deliver::worker;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::task::JoinSet;
+use twinseal_proto::ids::PostId;
+use twinseal_proto::time::UnixTime;
+
+/// Messages that are registered, and that are sent, at the same time.
+const REGISTERING: usize = 16;
+const SENDING: usize = 16;
+/// The longest time between two looks at the queue; metrics are renewed then.
+const TICK: Duration = Duration::from_secs(15);
+/// How long running transactions may take when the daemon stops.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// How a step of a message ended.
+pub(crate) enum Turn {
+    /// For now.
+    Pause(Pause),
+    /// Nothing is left to do.
+    Done,
+}
+
+/// groupsrv refused a message, or it cannot be read: it is held, and tried again more and more seldom until the end of
+/// its lifetime.
+pub(crate) fn hold(engine: &Engine, id: PostId, reason: &str) -> Turn {
+    let now = UnixTime::now();
+    let (accepted, refusals) = {
+        let queue = engine.queue();
+        (queue.get(id).map_or(now, |post| post.summary.accepted), queue.refusals(id))
+    };
+    events::held(id, reason);
+    match engine.schedule.next(accepted, now, refusals.saturating_add(1), chance()) {
+        Next::At(at) => Turn::Pause(Pause::Held(reason.to_owned(), at)),
+        Next::GiveUp => Turn::Done,
+    }
+}
+
+/// Runs until the daemon stops, with `connections` connections to the smarthost.
+pub(crate) async fn run(engine: Arc<Engine>, connections: usize) {
+    let mut workers = JoinSet::new();
+    for _ in 0..connections {
+        let engine = Arc::clone(&engine);
+        workers.spawn(async move { worker::run(&engine).await });
+    }
+    let mut runner = Runner { engine: Arc::clone(&engine), steps: JoinSet::new(), registering: 0, sending: 0, sequence: 0 };
+    runner.run().await;
+    engine.lanes.close();
+    let drained = async {
+        while let Some(step) = runner.steps.join_next().await {
+            runner.ended(step).await;
+        }
+        while workers.join_next().await.is_some() {}
+    };
+    let _ = tokio::time::timeout(DRAIN, drained).await;
+}
+
+struct Step {
+    id: PostId,
+    registering: bool,
+    turn: Turn,
+}
+
+struct Runner {
+    engine: Arc<Engine>,
+    steps: JoinSet<Step>,
+    registering: usize,
+    sending: usize,
+    /// The place in the feed when parked copies were last looked at.
+    sequence: u64,
+}
+
+impl Runner {
+    async fn run(&mut self) {
+        let engine = Arc::clone(&self.engine);
+        loop {
+            self.feed_moved();
+            self.start();
+            self.measure();
+            let rest = self.rest();
+            tokio::select! {
+                Some(step) = self.steps.join_next() => self.ended(step).await,
+                () = engine.changed.notified() => {}
+                () = tokio::time::sleep(rest) => {}
+                () = engine.stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// Takes up what may be done now. Of a peer that was away only one message asks first.
+    fn start(&mut self) {
+        let now = UnixTime::now();
+        let (groupsrv, groupsrv_open) = self.engine.groupsrv_gate();
+        let (smarthost, smarthost_open) = self.engine.smarthost_gate();
+        let limit = |most: usize, open: bool| if open { most } else { 1 };
+        while groupsrv && self.registering < limit(REGISTERING, groupsrv_open) {
+            let Some(id) = self.engine.queue().take_unregistered(now) else { break };
+            self.registering += 1;
+            let engine = Arc::clone(&self.engine);
+            self.steps.spawn(async move { Step { id, registering: true, turn: register(&engine, id).await } });
+        }
+        let may_send = groupsrv && smarthost && self.engine.lease.live();
+        // While groupsrv is away, asking is left to registrations if there are any.
+        let most = if groupsrv_open { SENDING } else { 1_usize.saturating_sub(self.registering) };
+        while may_send && self.sending < limit(most, smarthost_open).min(most) {
+            let Some(id) = self.engine.queue().take_due(now) else { break };
+            self.sending += 1;
+            let engine = Arc::clone(&self.engine);
+            self.steps.spawn(async move { Step { id, registering: false, turn: send(&engine, id).await } });
+        }
+    }
+
+    /// How long nothing can be done.
+    fn rest(&self) -> Duration {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        // What is due already waits for a peer, for the lease or for a step to end.
+        let ahead = |due: UnixTime| Duration::from_secs(due.0).checked_sub(since).filter(|wait| !wait.is_zero());
+        let due = self.engine.queue().next_due().and_then(ahead).unwrap_or(TICK);
+        let probe = self.engine.next_probe().map_or(TICK, |at| at.saturating_duration_since(Instant::now()));
+        due.min(probe).min(TICK)
+    }
+
+    async fn ended(&mut self, step: Result<Step, tokio::task::JoinError>) {
+        // A step that panicked leaves its message to the next start.
+        let Ok(Step { id, registering, turn }) = step else { return };
+        *(if registering { &mut self.registering } else { &mut self.sending }) -= 1;
+        match turn {
+            Turn::Pause(pause) => {
+                if let Pause::Waiting(reason) = &pause {
+                    events::waiting(id, reason);
+                }
+                self.engine.queue().put_back(id, pause, UnixTime::now());
+            }
+            Turn::Done => self.done(id).await,
+        }
+        self.move_forward().await;
+    }
+
+    async fn done(&mut self, id: PostId) {
+        let (sent, failed) = self.engine.queue().get(id).map_or((0, 0), |post| post.totals());
+        if let Err(error) = self.engine.spool.done(id).await {
+            events::not_written(id, &error);
+        }
+        self.engine.queue().remove(id);
+        events::done(id, sent, failed);
+    }
+
+    /// Messages that alone keep an old segment are written again.
+    async fn move_forward(&mut self) {
+        for id in self.engine.spool.stuck() {
+            let Some(copies) = self.engine.queue().take_idle(id) else { continue };
+            if let Err(error) = self.engine.spool.move_forward(id, copies.as_deref()).await {
+                events::not_written(id, &error);
+            }
+            self.engine.queue().release(id);
+        }
+    }
+
+    fn feed_moved(&mut self) {
+        let sequence = self.engine.roster.sequence();
+        if sequence > std::mem::replace(&mut self.sequence, sequence) {
+            self.engine.queue().feed_moved(sequence, UnixTime::now());
+        }
+    }
+
+    fn measure(&self) {
+        let queue = self.engine.queue();
+        let age = queue.oldest().map_or(0, |oldest| UnixTime::now().since(oldest));
+        self.engine.metrics.queue.set(i64::try_from(queue.len()).unwrap_or(i64::MAX));
+        self.engine.metrics.oldest.set(i64::try_from(age).unwrap_or(i64::MAX));
+    }
+}

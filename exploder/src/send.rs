@@ -1,0 +1,292 @@
+//! One turn of a message: its due copies are expanded in batches, handed to the connections, and what became of them is
+//! written down. The next batch is asked for while the one before is sent.
+
+use crate::assemble::Assembler;
+use crate::deliver::lanes::{End, Sending};
+use crate::deliver::{Outcome, Reason};
+use crate::engine::{Engine, GROUPSRV_AWAY, LEASE_ENDED, SMARTHOST_AWAY};
+use crate::events;
+use crate::expand::{BATCH, Expansion, NotExpanded, expand};
+use crate::queue::schedule::Next;
+use crate::queue::{Pause, seconds};
+use crate::roster::Member;
+use crate::runner::{Turn, hold};
+use crate::spool::post::SpooledPost;
+use crate::spool::record::{Recipient, State};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use twinseal_proto::api::expand::Denied;
+use twinseal_proto::ids::{MemberNumber, PostId};
+use twinseal_proto::time::UnixTime;
+
+/// While other messages wait, a message hands over after so long.
+const SLICE: Duration = Duration::from_secs(5);
+/// How long ended copies are gathered before they are written down together: what a crash may send twice.
+const GATHER: Duration = Duration::from_millis(2);
+
+/// Sends what is due of a message.
+pub(crate) async fn send(engine: &Engine, id: PostId) -> Turn {
+    if !engine.lease.live() {
+        return Turn::Pause(Pause::Waiting(LEASE_ENDED));
+    }
+    if !engine.smarthost_is_there().await {
+        return Turn::Pause(Pause::Waiting(SMARTHOST_AWAY));
+    }
+    let loaded = engine.load(id).and_then(|(post, body)| {
+        let assembler = Assembler::new(&post, body, engine.spool.tmp())?;
+        Ok((post, assembler))
+    });
+    let (post, assembler) = match loaded {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            events::unreadable(id, &error);
+            return hold(engine, id, "cannot be read from the spool");
+        }
+    };
+    address(engine, id, &post).await;
+    let mut turn = Sender {
+        engine,
+        sending: Sending::new(id, post.list.clone(), assembler),
+        post: &post,
+        place: 0,
+        flying: 0,
+        asked: 0,
+        ended: Vec::new(),
+    };
+    let pause = turn.run().await;
+    turn.write_down().await;
+    let next = engine.queue().get(id).map(|post| post.next_copy().is_some());
+    match (pause, next) {
+        (_, Some(false)) => Turn::Done,
+        (Stop::Pause(pause), _) => Turn::Pause(pause),
+        (Stop::Refused(detail), _) => hold(engine, id, &detail),
+    }
+}
+
+/// Writes down to whom the message goes: the members at its first turn.
+async fn address(engine: &Engine, id: PostId, post: &SpooledPost) {
+    if engine.queue().get(id).is_none_or(|post| post.copies.is_some()) {
+        return;
+    }
+    let members = engine.roster.members(&post.group);
+    events::recipients(id, members.len());
+    if let Err(error) = engine.spool.recipients(id, &members).await {
+        events::not_written(id, &error);
+    }
+    engine.queue().set_members(id, members);
+}
+
+enum Stop {
+    Pause(Pause),
+    Refused(String),
+}
+
+struct Sender<'a> {
+    engine: &'a Engine,
+    post: &'a SpooledPost,
+    sending: Arc<Sending>,
+    /// The first copy that was not looked at in this turn.
+    place: usize,
+    /// Copies that are in a lane or on a connection.
+    flying: usize,
+    /// Copies that were asked for.
+    asked: usize,
+    /// Ended and not written down.
+    ended: Vec<Recipient>,
+}
+
+impl Sender<'_> {
+    async fn run(&mut self) -> Stop {
+        let (engine, post) = (self.engine, self.post);
+        let began = Instant::now();
+        let mut stop = None;
+        let mut asking = None;
+        loop {
+            if asking.is_none() && stop.is_none() && self.flying <= BATCH.1 / 2 {
+                stop = self.stopped(began);
+                if stop.is_none() {
+                    let batch = self.next_batch();
+                    if batch.is_empty() {
+                        stop = Some(Stop::Pause(Pause::NextCopy));
+                    } else {
+                        self.asked += batch.len();
+                        asking = Some(Box::pin(expand(engine, post, batch)));
+                    }
+                }
+            }
+            if asking.is_none() && self.flying == 0 {
+                return stop.unwrap_or(Stop::Pause(Pause::NextCopy));
+            }
+            let sending = Arc::clone(&self.sending);
+            tokio::select! {
+                answer = async {
+                    match &mut asking {
+                        Some(asking) => asking.await,
+                        None => std::future::pending().await,
+                    }
+                } => {
+                    asking = None;
+                    match answer {
+                        Ok(expansion) => self.take(expansion),
+                        Err(NotExpanded::Away) => stop = Some(Stop::Pause(Pause::Waiting(GROUPSRV_AWAY))),
+                        Err(NotExpanded::NotRegistered) if engine.queue().refusals(sending.id) == 0 => {
+                            stop = Some(Stop::Pause(Pause::Unregistered));
+                        }
+                        Err(NotExpanded::NotRegistered) => stop = Some(Stop::Refused("groupsrv forgets the message's key".into())),
+                        Err(NotExpanded::Refused(problem)) => {
+                            stop = Some(Stop::Refused(format!("groupsrv: {}", problem.detail)));
+                        }
+                    }
+                }
+                () = sending.news() => {
+                    tokio::time::sleep(GATHER).await;
+                    self.settle();
+                    self.write_down().await;
+                    if self.engine.smarthost_gate() == (false, false) {
+                        stop = Some(Stop::Pause(Pause::Waiting(SMARTHOST_AWAY)));
+                    }
+                }
+                () = engine.stop.cancelled(), if asking.is_some() => {
+                    asking = None;
+                    stop = Some(Stop::Pause(Pause::NextCopy));
+                }
+            }
+        }
+    }
+
+    /// Why no further batch is asked for, if so.
+    fn stopped(&self, began: Instant) -> Option<Stop> {
+        if !self.engine.lease.live() {
+            return Some(Stop::Pause(Pause::Waiting(LEASE_ENDED)));
+        }
+        let others = began.elapsed() > SLICE && self.engine.queue().others_due(UnixTime::now());
+        (others || self.engine.stop.is_cancelled()).then_some(Stop::Pause(Pause::NextCopy))
+    }
+
+    /// The next due copies whose members are still there. The others are dropped here.
+    fn next_batch(&mut self) -> Vec<(MemberNumber, Arc<Member>)> {
+        let now = seconds(UnixTime::now());
+        let size = if self.asked == 0 { BATCH.0 } else { BATCH.1 };
+        let mut batch = Vec::with_capacity(size);
+        let mut queue = self.engine.queue();
+        let copies = queue.get_mut(self.sending.id).and_then(|post| post.copies.as_mut());
+        for copy in copies.into_iter().flatten().skip(self.place) {
+            if batch.len() == size {
+                break;
+            }
+            self.place += 1;
+            if copy.state.is_final() || copy.due > now {
+                continue;
+            }
+            match self.engine.roster.member(copy.number).filter(|member| member.group == self.post.group) {
+                Some(member) => batch.push((copy.number, member)),
+                None => {
+                    copy.state = State::Dropped;
+                    self.engine.metrics.dropped.inc();
+                    self.ended.push(*copy);
+                }
+            }
+        }
+        batch
+    }
+
+    /// Hands wrapped copies to the connections, and deals with the members who get none.
+    fn take(&mut self, expansion: Expansion) {
+        self.flying += expansion.copies.len();
+        self.engine.lanes.push(&self.sending, expansion.copies);
+        for (number, reason) in expansion.denied {
+            match reason {
+                Denied::JoinedLater => self.drop_copy(number, "joined later"),
+                // The roster here has the member: groupsrv may not have followed the feed so far. Once.
+                Denied::NotAMember => {
+                    let tried = self.copy(number).is_none_or(|copy| copy.attempts > 0);
+                    if tried { self.drop_copy(number, "not a member") } else { self.again(number, State::Due, Reason::NotKnownYet) }
+                }
+                Denied::NoLiveKey => {
+                    let sequence = self.engine.roster.sequence();
+                    self.engine.queue().parked(self.sending.id, sequence);
+                    self.again(number, State::Parked, Reason::NoLiveKey);
+                }
+            }
+        }
+    }
+
+    fn copy(&self, number: MemberNumber) -> Option<Recipient> {
+        self.engine.queue().get_mut(self.sending.id)?.copy_mut(number).copied()
+    }
+
+    /// Takes the copies that have ended into the queue.
+    fn settle(&mut self) {
+        let settled = self.sending.take_settled();
+        self.flying -= settled.len();
+        for (number, end) in settled {
+            match end {
+                End::Tried(Outcome::Sent) => {
+                    self.engine.metrics.sent.inc();
+                    self.change(number, |copy| copy.state = State::Sent);
+                }
+                End::Tried(Outcome::Defer(reason)) => self.again(number, State::Due, reason),
+                End::Tried(Outcome::Fail(reason)) => self.fail(number, reason),
+                End::Left => self.drop_copy(number, "left"),
+                End::Untouched => {}
+            }
+        }
+    }
+
+    fn change(&mut self, number: MemberNumber, change: impl FnOnce(&mut Recipient)) {
+        let mut queue = self.engine.queue();
+        if let Some(copy) = queue.get_mut(self.sending.id).and_then(|post| post.copy_mut(number)) {
+            change(copy);
+            self.ended.push(*copy);
+        }
+    }
+
+    fn drop_copy(&mut self, number: MemberNumber, why: &'static str) {
+        events::dropped(self.sending.id, number, why);
+        self.engine.metrics.dropped.inc();
+        self.change(number, |copy| copy.state = State::Dropped);
+    }
+
+    fn fail(&mut self, number: MemberNumber, reason: Reason) {
+        events::failed(self.sending.id, number, &reason);
+        self.engine.metrics.failed.inc();
+        self.change(number, |copy| copy.state = State::Failed);
+    }
+
+    /// A try failed: another one later, or none.
+    fn again(&mut self, number: MemberNumber, state: State, reason: Reason) {
+        let (now, id) = (UnixTime::now(), self.sending.id);
+        let attempts = self.copy(number).map_or(0, |copy| copy.attempts).saturating_add(1);
+        match self.engine.schedule.next(self.post.accepted, now, attempts, chance()) {
+            Next::GiveUp => self.fail(number, if state == State::Parked { Reason::NoLiveKey } else { Reason::Expired }),
+            Next::At(at) => {
+                match state {
+                    State::Parked => events::parked(id, number),
+                    _ => events::deferred(id, number, attempts, &reason),
+                }
+                self.engine.metrics.deferred.inc();
+                self.change(number, |copy| {
+                    *copy = Recipient { number, due: seconds(at), attempts, state };
+                });
+            }
+        }
+    }
+
+    /// Writes down what has ended. When that fails it is right in memory all the same.
+    async fn write_down(&mut self) {
+        let ended = std::mem::take(&mut self.ended);
+        if !ended.is_empty()
+            && let Err(error) = self.engine.spool.outcomes(self.sending.id, &ended).await
+        {
+            events::not_written(self.sending.id, &error);
+        }
+    }
+}
+
+/// A random octet, for the schedule.
+pub(crate) fn chance() -> u8 {
+    let mut octet = [0];
+    // Without chance copies come back together, which is no harm.
+    let _ = openssl::rand::rand_bytes(&mut octet);
+    octet[0]
+}
