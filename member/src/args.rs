@@ -1,0 +1,135 @@
+//! The words of the command line; their comments are the text of `--help`.
+
+use crate::exit;
+use crate::home::SubmissionTls;
+use crate::identity::KeyType;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use twinseal_proto::ids::{ListAddress, MailAddress};
+
+/// Encrypted mailing lists: enrol, join, send and read.
+#[derive(Debug, Parser)]
+#[command(name = "twinseal", version, after_help = exit::HELP)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Get a key and a certificate; may be run again after a failure
+    #[command(alias = "enrol")]
+    Enroll(Enroll),
+    /// Join a list, and keep its certificates
+    Join(OneList),
+    /// Leave a list
+    Leave(OneList),
+    /// Sign and encrypt the message on standard input, and send it to lists
+    Send(Send),
+    /// Decrypt a message and verify its signature
+    Read(Read),
+    /// Write key and certificate to a PKCS #12 file for a mail program
+    Export(Export),
+    /// Show address, certificate and lists
+    Status {
+        /// For programs
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Enroll {
+    /// Your mail address
+    pub(crate) address: MailAddress,
+    /// The certificate server: https://HOST[:PORT]
+    #[arg(long, value_name = "URL")]
+    pub(crate) certsrv: String,
+    /// The root certificate, in PEM
+    #[arg(long, value_name = "FILE")]
+    pub(crate) root: PathBuf,
+    #[command(flatten)]
+    pub(crate) credential: CredentialFile,
+    /// The sort of key
+    #[arg(long, value_enum, default_value = "rsa3072")]
+    pub(crate) key_type: KeyType,
+    /// Where `send` submits mail
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) submission: Option<String>,
+    /// Whether submission needs TLS
+    #[arg(long, value_enum, default_value = "required")]
+    pub(crate) submission_tls: SubmissionTls,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct CredentialFile {
+    /// A file with the enrolment token
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// A file with the account's password in its first line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OneList {
+    /// The list's address
+    pub(crate) list: ListAddress,
+    /// For programs
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Send {
+    /// The lists; without them, the addresses in To, Cc and Bcc
+    #[arg(value_name = "LIST")]
+    pub(crate) lists: Vec<MailAddress>,
+    /// The subject; it wins over the message's
+    #[arg(long)]
+    pub(crate) subject: Option<String>,
+    /// Write the message to standard output, send nothing
+    #[arg(long)]
+    pub(crate) stdout: bool,
+    /// Ask the certificate server for the lists' certificates again
+    #[arg(long)]
+    pub(crate) refresh: bool,
+    /// The envelope sender, if not your address
+    #[arg(short = 'f', value_name = "ADDRESS")]
+    pub(crate) sender: Option<MailAddress>,
+    /// Recipients from the header, as in sendmail: added to those of the command line
+    #[arg(short = 't')]
+    pub(crate) header: bool,
+    /// Taken and ignored, as in sendmail
+    #[arg(short = 'i', hide = true)]
+    pub(crate) ignore_dots: bool,
+    /// Taken and ignored, as in sendmail
+    #[arg(short = 'o', value_name = "X", hide = true)]
+    pub(crate) option: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Read {
+    /// The message; standard input if there is none
+    pub(crate) file: Option<PathBuf>,
+    /// Write the decrypted MIME entity as it is
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) mime: bool,
+    /// For programs
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Show a message that nobody vouches for
+    #[arg(long)]
+    pub(crate) accept_unsigned: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// The file to write
+    #[arg(long, value_name = "FILE")]
+    pub(crate) p12: PathBuf,
+    /// A file with the password for it in its first line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: PathBuf,
+}
