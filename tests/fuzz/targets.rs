@@ -1,0 +1,109 @@
+//! One function a parser: it must not panic, and what it takes it must take consistently.
+
+use twinseal_exploder::intake::Intake;
+use twinseal_exploder::smtp::reply::Reply;
+use twinseal_exploder::smtp::session::{Action, Session, Settings};
+use twinseal_proto::api::expand::ExpandRequest;
+use twinseal_proto::api::feed::FeedRequest;
+use twinseal_proto::cms::assemble::CopyShape;
+use twinseal_proto::cms::choose::choose;
+use twinseal_proto::cms::frame::{Limits, scan};
+use twinseal_proto::cms::recipient::RecipientInfo;
+use twinseal_proto::feed::{EntryHeader, ExploderChange, GroupsrvChange};
+use twinseal_proto::ids::{ListAddress, MailAddress};
+
+/// A frame that is found describes the octets that are there.
+pub(crate) fn frame(octets: &[u8]) {
+    let Ok(frame) = scan(octets, &Limits::default()) else { return };
+    assert_eq!(frame.total, octets.len() as u64);
+    assert!(frame.ri_start <= frame.ri_end && frame.ri_end <= frame.eci_end && frame.eci_end <= frame.end && frame.end <= frame.total);
+    let _ = choose(&frame.recipient_infos, |id| Some(id.clone()));
+    if let Some(first) = frame.recipient_infos.first() {
+        let _ = CopyShape::of(&frame).head(first, [0, 0]);
+    }
+}
+
+/// What is decoded is encoded to something that decodes to the same.
+pub(crate) fn recipient_info(octets: &[u8]) {
+    let Ok(info) = RecipientInfo::decode_bounded(octets) else { return };
+    let again = info.encode();
+    assert!(RecipientInfo::decode(&again).unwrap() == info, "not the same after encoding");
+}
+
+/// The session takes any octets, in one piece or one at a time, and no message begins without a recipient. (The two may
+/// differ: octets that come before they are allowed to end the session.)
+pub(crate) fn session(octets: &[u8]) {
+    for step in [1, octets.len().max(1)] {
+        let seen = drive(octets, step);
+        let count = |what: &str| seen.iter().filter(|name| name.starts_with(what)).count();
+        assert!(count("finish") <= count("begin") && count("begin") <= count("recipient"), "{seen:?}");
+    }
+}
+
+fn drive(octets: &[u8], step: usize) -> Vec<String> {
+    let mut session: Session<String> = Session::new(Settings::new("lists.test"));
+    let mut seen = Vec::new();
+    let mut chunk = Vec::new();
+    for piece in octets.chunks(step) {
+        let mut rest = piece;
+        loop {
+            let (used, action) = session.receive(rest);
+            let name = match action {
+                Action::Read => String::new(),
+                Action::Chunk(data) => {
+                    chunk.extend_from_slice(data);
+                    String::from("more")
+                }
+                Action::Recipient(_, path) => format!("recipient {path:?}"),
+                Action::Begin(envelope) => format!("begin {:?}", envelope.recipients),
+                Action::Abort => String::from("abort"),
+                Action::Finish => format!("finish {} octets", std::mem::take(&mut chunk).len()),
+                Action::Wait => String::from("wait"),
+                Action::Close => return seen,
+            };
+            rest = &rest[used..];
+            match name.split(' ').next().unwrap() {
+                "recipient" => session.recipient(Ok("team".into())),
+                "begin" => session.ready(Ok(()), false),
+                "finish" => session.finished(&Reply::fixed(250, "2.0.0", "ok")),
+                "" if rest.is_empty() => break,
+                _ => {}
+            }
+            if !matches!(name.as_str(), "" | "more" | "abort") {
+                seen.push(name);
+            }
+        }
+    }
+    seen
+}
+
+/// The intake takes any octets, in one piece or in small ones, with the same result.
+pub(crate) fn intake(octets: &[u8]) {
+    let list: ListAddress = "team@lists.test".parse().unwrap();
+    let take = |step: usize| {
+        let mut intake = Intake::new(list.clone(), 1 << 20, Vec::new());
+        for piece in octets.chunks(step) {
+            if intake.push(piece).is_err() {
+                break;
+            }
+        }
+        intake.finish().map(|(_, body)| body).map_err(|e| e.to_string())
+    };
+    assert_eq!(take(7), take(octets.len().max(1)));
+}
+
+/// Bodies of calls, feed entries and identifiers.
+pub(crate) fn calls(octets: &[u8]) {
+    let _ = serde_json::from_slice::<FeedRequest>(octets);
+    let _ = serde_json::from_slice::<ExpandRequest>(octets);
+    let _ = serde_json::from_slice::<EntryHeader>(octets);
+    let _ = serde_json::from_slice::<GroupsrvChange>(octets);
+    let _ = serde_json::from_slice::<ExploderChange>(octets);
+    if let Ok(text) = std::str::from_utf8(octets) {
+        if let Ok(address) = text.parse::<MailAddress>() {
+            assert_eq!(address.as_str().parse::<MailAddress>().unwrap(), address);
+            assert!(!address.as_str().contains(['\r', '\n', '\0']));
+        }
+        let _ = text.parse::<ListAddress>();
+    }
+}
