@@ -15,7 +15,8 @@ lint:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 	@if command -v cargo-deny >/dev/null; then cargo deny check; else echo "lint: cargo-deny is not installed: licences and advisories not checked"; fi
 
-bench: deps
+bench:
+	deploy/install-deps bench
 	cargo build --release --locked
 	tests/bench/run.sh target/release
 

@@ -53,13 +53,13 @@ async fn add_all(app: &Arc<App>, accounts: Vec<NewAccount>) -> Result<AddedAccou
     let (accounts, orders): (Vec<Ready>, Vec<Option<Order>>) = ready.await??.into_iter().unzip();
     let orders = orders.into_iter().flatten().collect();
     let issued = issue(app, &Actor::Administrator, Authority::Members, orders).await?;
-    let (certificates, _) =
-        app.registry.commit(Actor::Administrator, move |tx| publish(tx, accounts, issued)).await?;
+    let (certificates, _) = app.registry.commit(Actor::Administrator, move |tx| publish(tx, accounts, issued)).await?;
     Ok(AddedAccounts { certificates })
 }
 
 fn get_ready(account: NewAccount, memory: u32, days: u32) -> Result<(Ready, Option<Order>), Failure> {
-    let bad = |address: &MailAddress, e: &dyn std::error::Error| refuse(ProblemCode::BadRequest, format!("{address}: {e}"));
+    let bad =
+        |address: &MailAddress, e: &dyn std::error::Error| refuse(ProblemCode::BadRequest, format!("{address}: {e}"));
     let password = match account.password {
         None => None,
         Some(text) => {

@@ -5,12 +5,12 @@ use crate::change::Change;
 use crate::rows::{Account, Certificate, Group, GroupKey, Holder, Member, Pin, TokenRow};
 use crate::store::Tx;
 use crate::views::inconsistent;
-use openssl::x509::X509;
 use twinseal_proto::api::admin::certsrv::{MemberRole, MemberState, RevocationReason};
 use twinseal_proto::api::services::ServiceRole;
-use twinseal_proto::cert::{not_after, spki_digest};
+use twinseal_proto::cms::certificate::CertificateKey;
 use twinseal_proto::encoding::{B64, Digest};
 use twinseal_proto::ids::{GroupId, MailAddress, MemberNumber};
+use twinseal_proto::time::UnixTime;
 use twinseal_svc::store::StoreError;
 
 /// Applies `change`.
@@ -23,11 +23,11 @@ pub(crate) fn apply(change: &Change, tx: &mut Tx<'_>) -> Result<(), StoreError> 
         Change::TokenMade { digest, purpose, expires } => {
             tx.put_token(digest, &TokenRow { purpose: purpose.clone(), expires: *expires })
         }
-        Change::CertificateIssued { serial, holder, certificate, token } => {
+        Change::CertificateIssued { serial, holder, certificate, until, token } => {
             if let Some(token) = token {
                 tx.delete_token(token);
             }
-            issued(*serial, holder, certificate, tx)
+            issued(*serial, holder, certificate, *until, tx)
         }
         Change::CertificateRevoked { serial, reason } => revoked(serial, *reason, tx),
         Change::CertificateEnded { serial } => {
@@ -64,12 +64,10 @@ pub(crate) fn apply(change: &Change, tx: &mut Tx<'_>) -> Result<(), StoreError> 
             count(group, *role, true, tx)?;
             used_number(*number, tx)
         }
-        Change::MemberKeyed { group, address, serial } => {
-            with_member(group, address, tx, |row| {
-                row.state = MemberState::Active;
-                row.serial = Some(*serial);
-            })
-        }
+        Change::MemberKeyed { group, address, serial } => with_member(group, address, tx, |row| {
+            row.state = MemberState::Active;
+            row.serial = Some(*serial);
+        }),
         Change::MemberSuspended { group, address } => with_member(group, address, tx, |row| {
             if row.state == MemberState::Active {
                 row.state = MemberState::Suspended;
@@ -83,11 +81,9 @@ pub(crate) fn apply(change: &Change, tx: &mut Tx<'_>) -> Result<(), StoreError> 
     }
 }
 
-fn issued(serial: Serial, holder: &Holder, der: &B64, tx: &mut Tx<'_>) -> Result<(), StoreError> {
-    let unreadable = |e: twinseal_proto::cert::CertError| StoreError::File(std::io::Error::other(e));
-    let parsed = X509::from_der(der.as_ref()).map_err(|e| unreadable(e.into()))?;
-    let key = spki_digest(&parsed).map_err(unreadable)?;
-    let until = not_after(&parsed).map_err(unreadable)?;
+fn issued(serial: Serial, holder: &Holder, der: &B64, until: UnixTime, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    let read = CertificateKey::read(der.as_ref()).map_err(|_| inconsistent("a certificate that cannot be read"))?;
+    let key = Digest::of(read.spki);
     let row = Certificate { serial, holder: holder.clone(), certificate: der.clone(), key, until, revoked: None };
     tx.put_certificate(&serial, &row)?;
     match holder {
@@ -156,7 +152,8 @@ fn with_member(
     tx: &mut Tx<'_>,
     change: impl FnOnce(&mut Member),
 ) -> Result<(), StoreError> {
-    let mut row = tx.member(group, address)?.ok_or_else(|| inconsistent("a change names a membership that is not there"))?;
+    let mut row =
+        tx.member(group, address)?.ok_or_else(|| inconsistent("a change names a membership that is not there"))?;
     change(&mut row);
     tx.put_member(group, &row)
 }

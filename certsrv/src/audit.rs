@@ -73,17 +73,54 @@ impl<'a> Record<'a> {
 #[serde(tag = "event", rename_all = "kebab-case")]
 enum Event<'a> {
     /// Recorded before the key is used; without a later `certificate-issued` the certificate was given to nobody.
-    SigningCertificate { serial: &'a Serial, holder: Option<&'a Holder>, tbs: B64 },
-    CertificateIssued { serial: &'a Serial, holder: &'a Holder, sha256: Digest },
-    CertificateRevoked { serial: &'a Serial, reason: RevocationReason },
-    CertificateEnded { serial: &'a Serial },
-    AccountAdded { address: &'a MailAddress },
-    TokenMade { purpose: &'a TokenPurpose, expires: UnixTime },
-    GroupCreated { group: &'a GroupId, list: &'a ListAddress, owner: &'a MailAddress },
-    MemberAdded { group: &'a GroupId, address: &'a MailAddress, role: MemberRole, serial: Option<&'a Serial> },
-    MemberKeyed { group: &'a GroupId, address: &'a MailAddress, serial: &'a Serial },
-    MemberSuspended { group: &'a GroupId, address: &'a MailAddress },
-    MemberLeft { group: &'a GroupId, address: &'a MailAddress },
+    SigningCertificate {
+        serial: &'a Serial,
+        holder: Option<&'a Holder>,
+        tbs: B64,
+    },
+    CertificateIssued {
+        serial: &'a Serial,
+        holder: &'a Holder,
+        sha256: Digest,
+    },
+    CertificateRevoked {
+        serial: &'a Serial,
+        reason: RevocationReason,
+    },
+    CertificateEnded {
+        serial: &'a Serial,
+    },
+    AccountAdded {
+        address: &'a MailAddress,
+    },
+    TokenMade {
+        purpose: &'a TokenPurpose,
+        expires: UnixTime,
+    },
+    GroupCreated {
+        group: &'a GroupId,
+        list: &'a ListAddress,
+        owner: &'a MailAddress,
+    },
+    MemberAdded {
+        group: &'a GroupId,
+        address: &'a MailAddress,
+        role: MemberRole,
+        serial: Option<&'a Serial>,
+    },
+    MemberKeyed {
+        group: &'a GroupId,
+        address: &'a MailAddress,
+        serial: &'a Serial,
+    },
+    MemberSuspended {
+        group: &'a GroupId,
+        address: &'a MailAddress,
+    },
+    MemberLeft {
+        group: &'a GroupId,
+        address: &'a MailAddress,
+    },
 }
 
 impl<'a> Event<'a> {

@@ -16,28 +16,13 @@ use twinseal_proto::time::UnixTime;
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum Change {
     /// An account exists from now on.
-    AccountAdded {
-        address: MailAddress,
-        password: Option<PasswordHash>,
-    },
+    AccountAdded { address: MailAddress, password: Option<PasswordHash> },
     /// A one-time token was made.
-    TokenMade {
-        digest: Digest,
-        purpose: TokenPurpose,
-        expires: UnixTime,
-    },
+    TokenMade { digest: Digest, purpose: TokenPurpose, expires: UnixTime },
     /// A certificate was issued; the token that asked for it is used up.
-    CertificateIssued {
-        serial: Serial,
-        holder: Holder,
-        certificate: B64,
-        token: Option<Digest>,
-    },
+    CertificateIssued { serial: Serial, holder: Holder, certificate: B64, until: UnixTime, token: Option<Digest> },
     /// A certificate was revoked.
-    CertificateRevoked {
-        serial: Serial,
-        reason: RevocationReason,
-    },
+    CertificateRevoked { serial: Serial, reason: RevocationReason },
     /// A member's certificate ran out.
     CertificateEnded { serial: Serial },
     /// A group exists from now on.
@@ -60,11 +45,7 @@ pub(crate) enum Change {
         serial: Option<Serial>,
     },
     /// A membership has this certificate now: its first, or another one.
-    MemberKeyed {
-        group: GroupId,
-        address: MailAddress,
-        serial: Serial,
-    },
+    MemberKeyed { group: GroupId, address: MailAddress, serial: Serial },
     /// A membership has no live certificate any more.
     MemberSuspended { group: GroupId, address: MailAddress },
     /// A membership ended.

@@ -109,11 +109,7 @@ impl Config {
                 "enrol_token_hours, service_token_hours",
                 "1 to 720 are wanted",
             ),
-            (
-                (64..=1_048_576).contains(&self.password_memory_kib),
-                "password_memory_kib",
-                "64 to 1048576 are wanted",
-            ),
+            ((64..=1_048_576).contains(&self.password_memory_kib), "password_memory_kib", "64 to 1048576 are wanted"),
         ];
         rules.iter().find(|(holds, _, _)| !holds).map_or(Ok(()), |(_, key, wanted)| Err(BadValue { key, wanted }))
     }

@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::audit::Actor;
-use crate::authn::{Principal, authenticate, Credentials};
+use crate::authn::{Credentials, Principal, authenticate};
 use crate::cert::csr;
 use crate::cert::profile::{AltName, Profile};
 use crate::failure::{Failure, refuse};

@@ -33,7 +33,8 @@ async fn ca_certs(State(app): State<Arc<App>>) -> Response {
 /// RFC 7030 section 4.2: PKCS#10 in, the one new certificate out.
 async fn simple_enroll(State(app): State<Arc<App>>, request: Request) -> Response {
     let Some(credentials) = Credentials::read(request.headers()) else {
-        let detail = "an Authorization field is wanted: Bearer with a one-time token, or Basic with address and password";
+        let detail =
+            "an Authorization field is wanted: Bearer with a one-time token, or Basic with address and password";
         return refusal(Problem::new(ProblemCode::NotAuthenticated, detail));
     };
     let body = match read_body(request.into_body(), MAX_BODY).await {
@@ -63,7 +64,8 @@ fn certificates(ders: &[&[u8]], media_type: &'static str) -> Response {
     let text = STANDARD.encode(certs_only::encode(ders));
     let lines: Vec<&str> = text.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
     let fields = [(header::CONTENT_TYPE.as_str(), media_type), ("Content-Transfer-Encoding", "base64")];
-    (fields, lines.join("\r\n") + "\r\n").into_response()
+    // Bare line feeds: base64(1), at the end of many a pipe, refuses carriage returns.
+    (fields, lines.join("\n") + "\n").into_response()
 }
 
 fn refusal(problem: Problem) -> Response {

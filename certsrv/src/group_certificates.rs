@@ -68,12 +68,7 @@ async fn certify_one(
 }
 
 /// The group's list, and the certificate that this key has already, unless it soon ends.
-fn wanted(
-    tx: &Tx<'_>,
-    group: &GroupId,
-    epoch: Epoch,
-    key: &Digest,
-) -> Result<(ListAddress, Option<Vec<u8>>), Failure> {
+fn wanted(tx: &Tx<'_>, group: &GroupId, epoch: Epoch, key: &Digest) -> Result<(ListAddress, Option<Vec<u8>>), Failure> {
     let list = tx.list_of(group)?.ok_or_else(|| refuse(ProblemCode::NotFound, format!("there is no group {group}")))?;
     if tx.compromised(key)? {
         return Err(refuse(ProblemCode::Conflict, "this key was revoked as compromised and is not certified again"));

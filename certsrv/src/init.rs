@@ -1,6 +1,7 @@
 //! `init`: the root CA, the three CAs below it, the feed and the own TLS identity. Offline, once. `feed/feed.json` is
 //! written last: while it is missing, nothing was initialised, and `init` begins again.
 
+use crate::audit::{Actor, Record};
 use crate::cert::ca::{Ca, CaError};
 use crate::cert::profile::Profile;
 use crate::cert::serial::Serial;
@@ -8,7 +9,6 @@ use crate::config::{CaKeyType, Config};
 use crate::identity::{self, IdentityError};
 use crate::layout::Layout;
 use crate::log::line::FeedKey;
-use crate::audit::{Actor, Record};
 use crate::random;
 use openssl::ec::{EcGroup, EcKey};
 use openssl::error::ErrorStack;
@@ -25,8 +25,7 @@ use twinseal_svc::audit::Audit;
 use twinseal_svc::durable;
 
 /// The CAs below the root: name of the files, and what the certificates call them.
-pub(crate) const SUB_CAS: [&str; 3] =
-    ["members", "memberships", "services"];
+pub(crate) const SUB_CAS: [&str; 3] = ["members", "memberships", "services"];
 
 /// Initialising, or reading what it made, failed.
 #[derive(Debug, thiserror::Error)]

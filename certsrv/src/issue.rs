@@ -35,13 +35,16 @@ pub(crate) struct Issued {
     pub(crate) holder: Holder,
     /// DER.
     pub(crate) der: Vec<u8>,
+    /// notAfter.
+    until: UnixTime,
 }
 
 impl Issued {
     /// The change that publishes it and uses up the token.
     pub(crate) fn change(&self, token: Option<Digest>) -> Change {
         let certificate = B64(self.der.clone());
-        Change::CertificateIssued { serial: self.serial, holder: self.holder.clone(), certificate, token }
+        let (serial, holder, until) = (self.serial, self.holder.clone(), self.until);
+        Change::CertificateIssued { serial, holder, certificate, until, token }
     }
 }
 
@@ -73,10 +76,9 @@ pub(crate) async fn issue(
     let now = UnixTime::now();
     // Step 4.
     let at = Arc::clone(app);
-    let prepared = tokio::task::spawn_blocking(move || {
-        parallel::map(orders, |order| prepare(authority.of(&at), order, now))
-    })
-    .await??;
+    let prepared =
+        tokio::task::spawn_blocking(move || parallel::map(orders, |order| prepare(authority.of(&at), order, now)))
+            .await??;
     // Step 5: serial number and to-be-signed octets are on the disk before the key is used.
     let records: Vec<Record<'_>> = prepared
         .iter()
@@ -89,10 +91,10 @@ pub(crate) async fn issue(
     let at = Arc::clone(app);
     let issued = tokio::task::spawn_blocking(move || {
         parallel::map(prepared, |(holder, p)| {
-            let serial = p.serial;
+            let (serial, until) = (p.serial, p.until);
             let der = authority.of(&at).issue(p)?;
             at.metrics.issued(&serial, &holder);
-            Ok::<_, CaError>(Issued { serial, holder, der })
+            Ok::<_, CaError>(Issued { serial, holder, der, until })
         })
     })
     .await??;

@@ -1,10 +1,10 @@
 //! certsrv: who belongs. Accounts, groups, memberships and certificates, and the signed feed that tells groupsrv and
 //! the exploder about them (DESIGN 3.1). A certificate's way, with the file of each step:
 //!
-//! 1. *Authentication*: a one-time token or a password ([`authn`], `authn/password.rs`), a member's certificate
+//! 1. *Authentication*: a one-time token or a password (`authn/mod.rs`, `authn/password.rs`), a member's certificate
 //!    (`authn/certificate.rs`), a service's pinned key (`authn/service.rs`).
-//! 2. *Proof of possession*: the PKCS#10 request is signed with the key that it presents (`cert/csr.rs`), and the key is
-//!    one that we certify (`cert/good_key.rs`).
+//! 2. *Proof of possession*: the PKCS#10 request is signed with the key that it presents (`cert/csr.rs`), and the key
+//!    is one that we certify (`cert/good_key.rs`).
 //! 3. *Profile*: what the certificate may say (`cert/profile.rs`), and whether this key may be certified now
 //!    (`decide.rs`, pure).
 //! 4. *Prepare*: the to-be-signed octets are written (`cert/tbs.rs`) and linted (`cert/lint.rs`).
@@ -17,7 +17,7 @@
 //!
 //! `enrol.rs` runs the steps for a member and is reached by EST (`est.rs`); `group_certificates.rs` for a list,
 //! `services.rs` for a service, `accounts.rs` for an import. `members.rs` and `groups.rs` are joining and leaving.
-//! Every change is a [`change`]; what each consumer is told of it is decided in `views.rs`.
+//! Every change is one of `change.rs`; what each consumer is told of it is decided in `views.rs`.
 
 mod accounts;
 mod app;

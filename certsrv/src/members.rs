@@ -32,12 +32,7 @@ pub(crate) async fn leave(app: Arc<App>, caller: Caller, request: ListRequest) -
     change_own(app, caller, request, false).await.map_err(Failure::into_problem)
 }
 
-async fn change_own(
-    app: Arc<App>,
-    caller: Caller,
-    request: ListRequest,
-    joins: bool,
-) -> Result<Membership, Failure> {
+async fn change_own(app: Arc<App>, caller: Caller, request: ListRequest, joins: bool) -> Result<Membership, Failure> {
     let account = certificate::member(&app, &caller)?;
     let (list, address) = (request.list.clone(), account.address.clone());
     hit(if joins { "certsrv.join.before-commit" } else { "certsrv.leave.before-commit" });
@@ -69,8 +64,7 @@ async fn change_many(
         group(tx, &request.list)?;
         request.addresses.iter().try_for_each(|address| one(tx, &request.list, address))
     };
-    let ((), sequence) =
-        app.registry.commit(Actor::Administrator, decide).await.map_err(Failure::into_problem)?;
+    let ((), sequence) = app.registry.commit(Actor::Administrator, decide).await.map_err(Failure::into_problem)?;
     Ok(Changed { sequence })
 }
 

@@ -162,4 +162,3 @@ fn set_aside(layout: &Layout) -> std::io::Result<()> {
     }
     std::fs::rename(layout.index(), aside)
 }
-

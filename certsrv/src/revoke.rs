@@ -23,8 +23,10 @@ const SWEPT: usize = 1000;
 
 /// `Revoke`.
 pub(crate) async fn revoke(app: Arc<App>, _: Caller, request: RevokeRequest) -> Result<Changed, Problem> {
-    let serial: Serial =
-        request.serial.parse().map_err(|e| Problem::new(ProblemCode::BadRequest, format!("{}: {e}", request.serial)))?;
+    let serial: Serial = request
+        .serial
+        .parse()
+        .map_err(|e| Problem::new(ProblemCode::BadRequest, format!("{}: {e}", request.serial)))?;
     let committed = app.registry.commit(Actor::Administrator, move |tx| revoke_one(tx, serial, request.reason)).await;
     let ((), sequence) = committed.map_err(Failure::into_problem)?;
     Ok(Changed { sequence })

@@ -1,9 +1,7 @@
 //! Every call that is served, and where.
 
 use crate::app::App;
-use crate::{
-    accounts, est, feed, group_certificates, groups, members, publish, revoke, services, status,
-};
+use crate::{accounts, est, feed, group_certificates, groups, members, publish, revoke, services, status};
 use axum::Router;
 use axum::routing::get;
 use std::sync::Arc;

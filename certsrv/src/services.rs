@@ -26,8 +26,11 @@ pub(crate) async fn token(app: Arc<App>, _: Caller, request: ServiceTokenRequest
     let made = async {
         let expires = UnixTime::now().plus(u64::from(app.config.service_token_hours) * 3600);
         let token = random::token()?;
-        let change =
-            Change::TokenMade { digest: token.digest(), purpose: TokenPurpose::Service { role: request.role }, expires };
+        let change = Change::TokenMade {
+            digest: token.digest(),
+            purpose: TokenPurpose::Service { role: request.role },
+            expires,
+        };
         app.registry.commit(Actor::Administrator, move |tx| Ok(tx.push(change)?)).await?;
         issued_token(&app, &token)
     };
@@ -47,7 +50,11 @@ pub(crate) async fn list(app: Arc<App>, _: Caller, _: Nothing) -> Result<Vec<Ser
 }
 
 /// `JoinService`.
-pub(crate) async fn join(app: Arc<App>, _: Caller, request: JoinServiceRequest) -> Result<JoinServiceResponse, Problem> {
+pub(crate) async fn join(
+    app: Arc<App>,
+    _: Caller,
+    request: JoinServiceRequest,
+) -> Result<JoinServiceResponse, Problem> {
     join_one(&app, request).await.map_err(Failure::into_problem)
 }
 

@@ -8,7 +8,8 @@ use twinseal_proto::api::admin::{Nothing, Status};
 use twinseal_svc::http::Caller;
 
 /// Directories in which the other services keep their sockets when they run on this host.
-const SIBLINGS: [(&str, &str); 2] = [("groupsrv", "/run/twinseal-groupsrv"), ("the exploder", "/run/twinseal-exploder")];
+const SIBLINGS: [(&str, &str); 2] =
+    [("groupsrv", "/run/twinseal-groupsrv"), ("the exploder", "/run/twinseal-exploder")];
 
 /// `GetStatus`.
 pub(crate) async fn status(app: Arc<App>, _: Caller, _: Nothing) -> Result<Status, Problem> {
@@ -30,8 +31,8 @@ pub(crate) fn warnings(evaluation: bool) -> Vec<String> {
     let here = SIBLINGS.iter().filter(|(_, directory)| Path::new(directory).exists());
     here.map(|(name, directory)| {
         format!(
-            "{name} runs on this host too ({directory} exists): two services on one host give no protection. Put them on \
-             hosts of their own, or set evaluation = true"
+            "{name} runs on this host too ({directory} exists): two services on one host give no protection. Put them \
+             on hosts of their own, or set evaluation = true"
         )
     })
     .collect()

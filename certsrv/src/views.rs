@@ -5,9 +5,9 @@ use crate::cert::serial::Serial;
 use crate::change::Change;
 use crate::rows::Member;
 use crate::store::Tx;
-use openssl::x509::X509;
 use twinseal_proto::api::admin::certsrv::MemberState;
-use twinseal_proto::cert::{issuer_der, serial_octets, subject_key_id};
+use twinseal_proto::cms::certificate::CertificateKey;
+use twinseal_proto::cms::recipient::RecipientId;
 use twinseal_proto::encoding::B64;
 use twinseal_proto::feed::{ExploderChange, GroupsrvChange, RecipientKey};
 use twinseal_proto::ids::{GroupId, MailAddress};
@@ -73,17 +73,16 @@ fn member(group: &GroupId, address: &MailAddress, before: &Tx<'_>) -> Result<Mem
 }
 
 fn recipient(serial: &Serial, before: &Tx<'_>) -> Result<RecipientKey, StoreError> {
-    let row = before.certificate(serial)?.ok_or_else(|| inconsistent("a certificate that a change names is not there"))?;
-    let read = || -> Result<RecipientKey, twinseal_proto::cert::CertError> {
-        let certificate = X509::from_der(row.certificate.as_ref())?;
-        Ok(RecipientKey {
-            issuer: B64(issuer_der(&certificate)?),
-            serial: B64(serial_octets(&certificate)?),
-            subject_key_id: subject_key_id(&certificate).map(B64),
-            public_key: B64(certificate.public_key()?.public_key_to_der()?),
-        })
+    let row =
+        before.certificate(serial)?.ok_or_else(|| inconsistent("a certificate that a change names is not there"))?;
+    let unreadable = || inconsistent("a certificate that cannot be read");
+    let key = CertificateKey::read(row.certificate.as_ref()).map_err(|_| unreadable())?;
+    let RecipientId::IssuerAndSerial { issuer_der, serial } = key.issuer_and_serial else { return Err(unreadable()) };
+    let subject_key_id = match key.subject_key_id {
+        Some(RecipientId::SubjectKeyId(id)) => Some(id),
+        _ => None,
     };
-    read().map_err(|e| StoreError::File(std::io::Error::other(e)))
+    Ok(RecipientKey { issuer: issuer_der, serial, subject_key_id, public_key: B64(key.spki.to_vec()) })
 }
 
 /// The index and the log disagree: a fault of ours.

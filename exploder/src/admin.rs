@@ -45,7 +45,8 @@ async fn status(admin: Arc<Admin>, _: Caller, _: Nothing) -> Result<Status, Prob
 }
 
 async fn list_queue(admin: Arc<Admin>, _: Caller, _: Nothing) -> Result<Vec<QueuedPost>, Problem> {
-    let mut posts = admin.engine.queue().list();
+    let roster = &admin.engine.roster;
+    let mut posts = admin.engine.queue().list(|group| roster.count(group));
     if let Some(reason) = admin.engine.blocked() {
         let now = UnixTime::now();
         for post in posts.iter_mut().filter(|post| post.waiting.is_none() && post.next_attempt <= now) {

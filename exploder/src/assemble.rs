@@ -109,12 +109,7 @@ impl Assembler {
 }
 
 /// Makes `length` octets of the body from `start` on into lines, and hands them on piece by piece.
-fn encode(
-    body: &Body,
-    start: u64,
-    length: u64,
-    mut out: impl FnMut(&mut Vec<u8>) -> io::Result<()>,
-) -> io::Result<()> {
+fn encode(body: &Body, start: u64, length: u64, mut out: impl FnMut(&mut Vec<u8>) -> io::Result<()>) -> io::Result<()> {
     let mut reader = body.reader(start).take(length);
     let mut chunk = vec![0; CHUNK.min(usize::try_from(length).unwrap_or(CHUNK))];
     let mut lines = Vec::with_capacity(chunk.len() * 3 / 2);

@@ -131,7 +131,9 @@ fn shown_pins(pins: &Pins) -> String {
 fn shown_post(post: &QueuedPost) -> String {
     let QueuedPost { id, list, accepted, size, sent, pending, failed, waiting, next_attempt } = post;
     let waiting = waiting.as_ref().map(|reason| format!("  waits: {reason}")).unwrap_or_default();
-    format!("{id}  {list}  {accepted}  {size} octets  sent {sent}  pending {pending}  failed {failed}  next {next_attempt}{waiting}\n")
+    format!(
+        "{id}  {list}  {accepted}  {size} octets  sent {sent}  pending {pending}  failed {failed}  next {next_attempt}{waiting}\n"
+    )
 }
 
 fn shown_status(status: &Status) -> String {

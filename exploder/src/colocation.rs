@@ -10,7 +10,8 @@ pub(crate) fn warnings(config: &Config) -> Vec<String> {
         return Vec::new();
     }
     let peers = [("certsrv", &config.certsrv), ("groupsrv", &config.groupsrv)];
-    let together = peers.iter().filter(|(name, url)| is_here(url) || Path::new(&format!("/run/twinseal-{name}")).exists());
+    let together =
+        peers.iter().filter(|(name, url)| is_here(url) || Path::new(&format!("/run/twinseal-{name}")).exists());
     together
         .map(|(name, _)| {
             format!("{name} is on this host too: who takes the host has both; set evaluation = true if this is a trial")

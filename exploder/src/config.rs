@@ -128,7 +128,10 @@ impl Config {
             return fault("smarthost", "wanted: host:port");
         };
         if self.tls == SmarthostTls::None && !self.evaluation && !is_loopback(host) {
-            return fault("tls", "\"none\" sends mail in the clear: only to a smarthost on this host, or with evaluation = true");
+            return fault(
+                "tls",
+                "\"none\" sends mail in the clear: only to a smarthost on this host, or with evaluation = true",
+            );
         }
         if self.smarthost_user.is_some() != self.smarthost_password_file.is_some() {
             return fault("smarthost_user", "user and password file go together");
@@ -176,7 +179,9 @@ fn is_domain(name: &str) -> bool {
 fn is_loopback(host: &str) -> bool {
     match host.parse::<IpAddr>() {
         Ok(ip) => ip.is_loopback(),
-        Err(_) => host == "localhost" && (host, 25).to_socket_addrs().is_ok_and(|mut all| all.all(|a| a.ip().is_loopback())),
+        Err(_) => {
+            host == "localhost" && (host, 25).to_socket_addrs().is_ok_and(|mut all| all.all(|a| a.ip().is_loopback()))
+        }
     }
 }
 

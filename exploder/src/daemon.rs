@@ -18,7 +18,7 @@ use crate::smtp::session::Settings;
 use crate::spool::Spool;
 use crate::spool::post::SpooledPost;
 use crate::verp::VerpKeys;
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use prometheus::Registry;
 use std::sync::Arc;
 use tokio::net::{TcpListener, UnixListener};
@@ -60,8 +60,8 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let state = &config.state;
     durable::make_dir(state).with_context(|| format!("state directory {}", state.display()))?;
     let _lock = durable::lock_state(state).with_context(|| format!("{} is in use", state.display()))?;
-    let listeners = open_listeners(&config)?;
     let peers = open_peers(&config)?;
+    let listeners = open_listeners(&config)?;
     let stop = shutdown::on_signals()?;
 
     let store = Store::open(&state.join("index"))?.store;
@@ -137,11 +137,12 @@ fn open_listeners(config: &Config) -> anyhow::Result<Listeners> {
 
 fn open_peers(config: &Config) -> anyhow::Result<Peers> {
     let state = &config.state;
-    let joined = "not joined to certsrv\ntry: twinseal-exploder join";
-    let identity = Identity::load(&state.join("tls")).context(joined)?;
-    let trust = FeedTrust::load(state).context(joined)?;
+    let not_joined =
+        |why: &dyn std::fmt::Display| anyhow!("not joined to certsrv ({why})\ntry: twinseal-exploder join");
+    let identity = Identity::load(&state.join("tls")).map_err(|error| not_joined(&error))?;
+    let trust = FeedTrust::load(state).map_err(|error| not_joined(&error))?;
     let pins = Pins::load(state)?;
-    let certsrv = pins.certsrv.context(joined)?;
+    let certsrv = pins.certsrv.ok_or_else(|| not_joined(&"no pin"))?;
     let groupsrv = pins.groupsrv.context("no pin for groupsrv\ntry: twinseal-exploder pin set groupsrv DIGEST")?;
     Ok(Peers {
         certsrv: Client::pinned(&config.certsrv, identity.root(), certsrv, Some(&identity))?,

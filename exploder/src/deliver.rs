@@ -92,4 +92,4 @@ pub(crate) fn is_closing(error: &Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -25,6 +25,8 @@ use twinseal_svc::follow::Lease;
 
 /// What waits for groupsrv says so.
 pub(crate) const GROUPSRV_AWAY: &str = "groupsrv is away or not ready";
+/// groupsrv counts as silent when it answers nothing for so long.
+const SILENCE: Duration = Duration::from_secs(1);
 /// What waits for certsrv says so.
 pub(crate) const LEASE_ENDED: &str = "the lease has ended: certsrv is away";
 /// What waits for the smarthost says so.
@@ -50,6 +52,7 @@ pub(crate) struct Engine {
     /// Counters.
     pub(crate) metrics: Metrics,
     gates: Mutex<Gates>,
+    asking: Mutex<Asking>,
     spare: Mutex<Option<Session>>,
     /// Something changed: the runner looks again.
     pub(crate) changed: Notify,
@@ -57,6 +60,33 @@ pub(crate) struct Engine {
     pub(crate) stop: CancellationToken,
     /// The runner has ended.
     pub(crate) sent_all: CancellationToken,
+}
+
+/// The questions that groupsrv has not answered, and since when it has answered none.
+#[derive(Default)]
+struct Asking {
+    open: usize,
+    since: Option<Instant>,
+}
+
+/// One question; dropped when it is answered or given up.
+struct Question<'a>(&'a Engine);
+
+impl<'a> Question<'a> {
+    fn new(engine: &'a Engine) -> Self {
+        let mut asking = engine.asking();
+        asking.open += 1;
+        asking.since.get_or_insert_with(Instant::now);
+        Self(engine)
+    }
+}
+
+impl Drop for Question<'_> {
+    fn drop(&mut self) {
+        let mut asking = self.0.asking();
+        asking.open -= 1;
+        asking.since = (asking.open > 0).then(Instant::now);
+    }
 }
 
 #[derive(Default)]
@@ -113,6 +143,7 @@ impl Engine {
             },
             metrics,
             gates: Mutex::default(),
+            asking: Mutex::default(),
             spare: Mutex::default(),
             changed: Notify::new(),
             stop,
@@ -142,6 +173,10 @@ impl Engine {
         self.gates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn asking(&self) -> MutexGuard<'_, Asking> {
+        self.asking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether groupsrv may be asked, and whether it was there last time.
     pub(crate) fn groupsrv_gate(&self) -> (bool, bool) {
         let gates = self.gates();
@@ -167,9 +202,15 @@ impl Engine {
     }
 
     /// Asks groupsrv.
-    pub(crate) async fn ask<E: Endpoint>(&self, request: &E::Request, patience: Duration) -> Result<E::Response, AskError> {
+    pub(crate) async fn ask<E: Endpoint>(
+        &self,
+        request: &E::Request,
+        patience: Duration,
+    ) -> Result<E::Response, AskError> {
         let asked = Instant::now();
+        let question = Question::new(self);
         let answer = self.groupsrv.call::<E>(request, patience).await;
+        drop(question);
         self.metrics.groupsrv_answered(asked.elapsed());
         let away: &dyn std::fmt::Display = match &answer {
             Ok(_) => {
@@ -208,7 +249,8 @@ impl Engine {
 
     /// Why nothing is sent at present, if so.
     pub(crate) fn blocked(&self) -> Option<&'static str> {
-        match (self.lease.live(), self.groupsrv_gate().1, self.smarthost_gate().1) {
+        let silent = self.asking().since.is_some_and(|since| since.elapsed() > SILENCE);
+        match (self.lease.live(), self.groupsrv_gate().1 && !silent, self.smarthost_gate().1) {
             (false, ..) => Some(LEASE_ENDED),
             (_, false, _) => Some(GROUPSRV_AWAY),
             (.., false) => Some(SMARTHOST_AWAY),

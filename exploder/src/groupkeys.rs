@@ -37,7 +37,8 @@ impl GroupKeys {
                 groups.entry(GroupId::from_random(*group)).or_default().push(row);
             }
         }
-        let groups = groups.into_iter().map(|(group, epochs)| (group, read(&keys::GroupKeys { group, epochs }))).collect();
+        let groups =
+            groups.into_iter().map(|(group, epochs)| (group, read(&keys::GroupKeys { group, epochs }))).collect();
         Ok(Self { store, groups: RwLock::new(groups) })
     }
 
@@ -142,7 +143,9 @@ mod tests {
     use twinseal_proto::ids::Epoch;
 
     fn certificate() -> B64 {
-        let key = PKey::from_ec_key(EcKey::generate(&EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap()).unwrap()).unwrap();
+        let key =
+            PKey::from_ec_key(EcKey::generate(&EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap()).unwrap())
+                .unwrap();
         let mut name = X509NameBuilder::new().unwrap();
         name.append_entry_by_nid(Nid::COMMONNAME, "CA").unwrap();
         let name = name.build();

@@ -30,10 +30,16 @@ impl Metrics {
     /// # Errors
     /// prometheus's, when a name is taken.
     pub(crate) fn new(registry: &Registry) -> prometheus::Result<Self> {
-        let copies = IntCounterVec::new(Opts::new("twinseal_exploder_copies_total", "Copies by what became of them"), &["outcome"])?;
+        let copies = IntCounterVec::new(
+            Opts::new("twinseal_exploder_copies_total", "Copies by what became of them"),
+            &["outcome"],
+        )?;
         let metrics = Self {
             accepted: IntCounter::new("twinseal_exploder_accepted_total", "Messages accepted")?,
-            refused: IntCounterVec::new(Opts::new("twinseal_exploder_refused_total", "Refusals by SMTP code"), &["code"])?,
+            refused: IntCounterVec::new(
+                Opts::new("twinseal_exploder_refused_total", "Refusals by SMTP code"),
+                &["code"],
+            )?,
             sent: copies.with_label_values(&["sent"]),
             deferred: copies.with_label_values(&["deferred"]),
             failed: copies.with_label_values(&["failed"]),

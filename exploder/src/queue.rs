@@ -13,7 +13,7 @@ use crate::spool::record::{Recipient, State};
 use crate::spool::{Recovered, fresh_copies};
 use std::collections::{BTreeMap, BTreeSet};
 use twinseal_proto::api::admin::exploder::QueuedPost;
-use twinseal_proto::ids::{MemberNumber, PostId};
+use twinseal_proto::ids::{GroupId, MemberNumber, PostId};
 use twinseal_proto::time::UnixTime;
 
 /// A message that is not done.
@@ -31,23 +31,11 @@ pub(crate) struct Post {
     /// How often groupsrv refused it, and why it waits.
     refusals: u8,
     waiting: Option<String>,
-    /// The place in the feed when copies were parked, if any are.
-    parked_at: Option<u64>,
 }
 
 impl Post {
     fn new(summary: Summary, copies: Option<Vec<Recipient>>) -> Self {
-        let any_parked = copies.iter().flatten().any(|copy: &Recipient| copy.state == State::Parked);
-        Self {
-            due: summary.accepted,
-            summary,
-            copies,
-            registered: false,
-            busy: false,
-            refusals: 0,
-            waiting: None,
-            parked_at: any_parked.then_some(0),
-        }
+        Self { due: summary.accepted, summary, copies, registered: false, busy: false, refusals: 0, waiting: None }
     }
 
     fn count(&self, matches: impl Fn(State) -> bool) -> u32 {
@@ -96,6 +84,8 @@ pub(crate) struct Queue {
     /// The messages that nobody works on: those to register, and those to send.
     unregistered: BTreeSet<(UnixTime, PostId)>,
     idle: BTreeSet<(UnixTime, PostId)>,
+    /// The messages with parked copies, and the place in the feed when they were parked.
+    parked: BTreeMap<PostId, u64>,
 }
 
 impl Queue {
@@ -103,6 +93,9 @@ impl Queue {
     pub(crate) fn rebuilt(recovered: Vec<Recovered<Summary>>) -> Self {
         let mut queue = Self::default();
         for post in recovered {
+            if post.copies.iter().flatten().any(|copy| copy.state == State::Parked) {
+                queue.parked.insert(post.id, 0);
+            }
             queue.insert(post.id, Post::new(post.summary, post.copies));
         }
         queue
@@ -154,7 +147,11 @@ impl Queue {
         Self::take(&mut self.idle, &mut self.posts, now)
     }
 
-    fn take(place: &mut BTreeSet<(UnixTime, PostId)>, posts: &mut BTreeMap<PostId, Post>, now: UnixTime) -> Option<PostId> {
+    fn take(
+        place: &mut BTreeSet<(UnixTime, PostId)>,
+        posts: &mut BTreeMap<PostId, Post>,
+        now: UnixTime,
+    ) -> Option<PostId> {
         let first = *place.first().filter(|(due, _)| *due <= now)?;
         place.remove(&first);
         posts.get_mut(&first.1)?.busy = true;
@@ -208,6 +205,7 @@ impl Queue {
             self.idle.remove(&(post.due, id));
             self.unregistered.remove(&(post.due, id));
         }
+        self.parked.remove(&id);
     }
 
     /// Sets the members to whom a message goes.
@@ -219,32 +217,23 @@ impl Queue {
 
     /// Copies were parked at this place in the feed.
     pub(crate) fn parked(&mut self, id: PostId, sequence: u64) {
-        if let Some(post) = self.posts.get_mut(&id) {
-            post.parked_at = Some(sequence);
-        }
+        self.parked.insert(id, sequence);
     }
 
-    /// The feed came so far: parked copies are due again, since their members may have a live key now.
+    /// The feed came so far: parked copies are due again, since their members may have a live key now. Messages that
+    /// somebody works on have their turn when this is told again.
     pub(crate) fn feed_moved(&mut self, sequence: u64, now: UnixTime) {
-        let moved: Vec<PostId> = self
-            .idle
-            .iter()
-            .filter(|(_, id)| {
-                let parked_at = self.posts.get(id).and_then(|post| post.parked_at);
-                parked_at.is_some_and(|at| at < sequence)
-            })
-            .map(|(_, id)| *id)
-            .collect();
-        for id in moved {
-            let Some(post) = self.posts.get_mut(&id) else { continue };
+        self.parked.retain(|id, at| {
+            let Some(post) = self.posts.get_mut(id).filter(|post| !post.busy && *at < sequence) else { return true };
             for copy in post.copies.iter_mut().flatten().filter(|copy| copy.state == State::Parked) {
                 copy.due = seconds(now);
             }
-            post.parked_at = None;
-            self.idle.remove(&(post.due, id));
-            post.due = now;
-            self.idle.insert((now, id));
-        }
+            if self.idle.remove(&(post.due, *id)) {
+                post.due = now;
+                self.idle.insert((now, *id));
+            }
+            false
+        });
     }
 
     /// The state of a message that nobody works on, for moving it; it counts as being worked on until it is put back.
@@ -266,8 +255,8 @@ impl Queue {
         }
     }
 
-    /// Everything, for administrators.
-    pub(crate) fn list(&self) -> Vec<QueuedPost> {
+    /// Everything, for administrators. `members` counts who is in a group now: to them goes what was not expanded yet.
+    pub(crate) fn list(&self, members: impl Fn(&GroupId) -> usize) -> Vec<QueuedPost> {
         let row = |(id, post): (&PostId, &Post)| {
             let (sent, failed) = post.totals();
             QueuedPost {
@@ -276,7 +265,10 @@ impl Queue {
                 accepted: post.summary.accepted,
                 size: post.summary.size,
                 sent,
-                pending: post.count(|s| !s.is_final()),
+                pending: match post.copies {
+                    Some(_) => post.count(|s| !s.is_final()),
+                    None => u32::try_from(members(&post.summary.group)).unwrap_or(u32::MAX),
+                },
                 failed,
                 waiting: post.waiting.clone().or_else(|| match post.count(|s| s == State::Parked) {
                     0 => None,
@@ -298,7 +290,6 @@ pub(crate) fn seconds(time: UnixTime) -> u32 {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
-    use twinseal_proto::ids::GroupId;
 
     const NOW: UnixTime = UnixTime(1_000_000);
 
@@ -329,7 +320,7 @@ mod tests {
         *queue.get_mut(PostId(1)).unwrap().copy_mut(MemberNumber(3)).unwrap() = copy(3, State::Due, NOW.0 + 9);
         queue.put_back(PostId(1), Pause::NextCopy, NOW);
         assert_eq!((queue.take_due(NOW), queue.next_due()), (None, Some(NOW.plus(9))));
-        let listed = &queue.list()[0];
+        let listed = &queue.list(|_| 0)[0];
         assert_eq!((listed.sent, listed.pending, listed.failed, listed.next_attempt), (1, 1, 0, NOW.plus(9)));
         queue.remove(PostId(1));
         assert_eq!((queue.len(), queue.next_due()), (0, None));
@@ -360,7 +351,7 @@ mod tests {
         queue.add(PostId(1), summary(0));
         queue.take_unregistered(NOW);
         queue.put_back(PostId(1), Pause::Waiting("groupsrv is away"), NOW);
-        assert_eq!(queue.list()[0].waiting.as_deref(), Some("groupsrv is away"));
+        assert_eq!(queue.list(|_| 0)[0].waiting.as_deref(), Some("groupsrv is away"));
         assert_eq!(queue.take_unregistered(NOW), Some(PostId(1)), "still due");
         queue.put_back(PostId(1), Pause::Held("refused".into(), NOW.plus(60)), NOW);
         assert_eq!((queue.take_unregistered(NOW), queue.refusals(PostId(1))), (None, 1));
@@ -377,7 +368,7 @@ mod tests {
         queue.take_due(NOW);
         queue.parked(PostId(4), 7);
         queue.put_back(PostId(4), Pause::NextCopy, NOW);
-        assert_eq!(queue.list()[0].waiting.as_deref(), Some("1 members have no live key"));
+        assert_eq!(queue.list(|_| 0)[0].waiting.as_deref(), Some("1 members have no live key"));
         queue.feed_moved(7, NOW);
         assert_eq!(queue.next_due(), Some(NOW.plus(500)));
         queue.feed_moved(8, NOW.plus(1));

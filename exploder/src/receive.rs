@@ -150,7 +150,9 @@ impl Sink for Receiving {
 impl Receiving {
     fn push(&mut self, octets: &[u8]) -> Result<(), NotTaken> {
         self.intake.push(octets)?;
-        if !self.author_known && let Some(head) = self.intake.head() {
+        if !self.author_known
+            && let Some(head) = self.intake.head()
+        {
             may_post(&self.receiver, &self.list, head)?;
             self.author_known = true;
         }

@@ -156,6 +156,11 @@ impl Roster {
         self.read().members.get(&number).cloned()
     }
 
+    /// How many are in the group now.
+    pub(crate) fn count(&self, group: &GroupId) -> usize {
+        self.read().groups.get(group).map_or(0, |known| known.handles.len())
+    }
+
     /// Everybody in the group now.
     pub(crate) fn members(&self, group: &GroupId) -> Vec<MemberNumber> {
         self.read().groups.get(group).map(|g| g.handles.values().copied().collect()).unwrap_or_default()
@@ -251,7 +256,9 @@ impl Directory {
                 }
             }
             ExploderChange::GroupDeleted { group } => self.delete(&group),
-            ExploderChange::MemberJoined { group, handle, number, address } => self.join(group, handle, number, address),
+            ExploderChange::MemberJoined { group, handle, number, address } => {
+                self.join(group, handle, number, address)
+            }
             ExploderChange::MemberLeft { group, handle } => self.leave(&group, &handle),
         }
     }

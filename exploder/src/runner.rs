@@ -1,16 +1,17 @@
 //! The loop over the queue: registers, sends, waits for what is away, ends what is done. It lives on a thread of its own
 //! with the connections to the smarthost, so that a copy never wakes another thread.
 
+use crate::deliver::worker;
 use crate::engine::Engine;
 use crate::events;
 use crate::queue::Pause;
 use crate::queue::schedule::Next;
 use crate::send::{chance, send};
 use crate::ticket::register;
-use crate::deliver::worker;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 use twinseal_proto::ids::PostId;
 use twinseal_proto::time::UnixTime;
 
@@ -52,11 +53,11 @@ pub(crate) async fn run(engine: Arc<Engine>, connections: usize) {
         let engine = Arc::clone(&engine);
         workers.spawn(async move { worker::run(&engine).await });
     }
-    let mut runner = Runner { engine: Arc::clone(&engine), steps: JoinSet::new(), registering: 0, sending: 0, sequence: 0 };
+    let mut runner = Runner { engine: Arc::clone(&engine), steps: JoinSet::new(), running: HashMap::new() };
     runner.run().await;
     engine.lanes.close();
     let drained = async {
-        while let Some(step) = runner.steps.join_next().await {
+        while let Some(step) = runner.steps.join_next_with_id().await {
             runner.ended(step).await;
         }
         while workers.join_next().await.is_some() {}
@@ -64,31 +65,29 @@ pub(crate) async fn run(engine: Arc<Engine>, connections: usize) {
     let _ = tokio::time::timeout(DRAIN, drained).await;
 }
 
-struct Step {
-    id: PostId,
-    registering: bool,
-    turn: Turn,
-}
-
 struct Runner {
     engine: Arc<Engine>,
-    steps: JoinSet<Step>,
-    registering: usize,
-    sending: usize,
-    /// The place in the feed when parked copies were last looked at.
-    sequence: u64,
+    /// What is being done, and for which message.
+    steps: JoinSet<Turn>,
+    running: HashMap<task::Id, (PostId, Step)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Register,
+    Send,
 }
 
 impl Runner {
     async fn run(&mut self) {
         let engine = Arc::clone(&self.engine);
         loop {
-            self.feed_moved();
+            engine.queue().feed_moved(engine.roster.sequence(), UnixTime::now());
             self.start();
             self.measure();
             let rest = self.rest();
             tokio::select! {
-                Some(step) = self.steps.join_next() => self.ended(step).await,
+                Some(step) = self.steps.join_next_with_id() => self.ended(step).await,
                 () = engine.changed.notified() => {}
                 () = tokio::time::sleep(rest) => {}
                 () = engine.stop.cancelled() => return,
@@ -102,24 +101,29 @@ impl Runner {
         let (groupsrv, groupsrv_open) = self.engine.groupsrv_gate();
         let (smarthost, smarthost_open) = self.engine.smarthost_gate();
         let limit = |most: usize, open: bool| if open { most } else { 1 };
-        while groupsrv && self.registering < limit(REGISTERING, groupsrv_open) {
+        while groupsrv && self.count(Step::Register) < limit(REGISTERING, groupsrv_open) {
             let Some(id) = self.engine.queue().take_unregistered(now) else { break };
-            self.registering += 1;
             let engine = Arc::clone(&self.engine);
-            self.steps.spawn(async move { Step { id, registering: true, turn: register(&engine, id).await } });
+            let step = self.steps.spawn(async move { register(&engine, id).await });
+            self.running.insert(step.id(), (id, Step::Register));
         }
         let may_send = groupsrv && smarthost && self.engine.lease.live();
         // While groupsrv is away, asking is left to registrations if there are any.
-        let most = if groupsrv_open { SENDING } else { 1_usize.saturating_sub(self.registering) };
-        while may_send && self.sending < limit(most, smarthost_open).min(most) {
+        let most = if groupsrv_open { SENDING } else { 1_usize.saturating_sub(self.count(Step::Register)) };
+        while may_send && self.count(Step::Send) < limit(most, smarthost_open).min(most) {
             let Some(id) = self.engine.queue().take_due(now) else { break };
-            self.sending += 1;
             let engine = Arc::clone(&self.engine);
-            self.steps.spawn(async move { Step { id, registering: false, turn: send(&engine, id).await } });
+            let step = self.steps.spawn(async move { send(&engine, id).await });
+            self.running.insert(step.id(), (id, Step::Send));
         }
     }
 
+    fn count(&self, step: Step) -> usize {
+        self.running.values().filter(|(_, running)| *running == step).count()
+    }
+
     /// How long nothing can be done.
+    #[expect(clippy::disallowed_methods, reason = "UnixTime has whole seconds, and a retry should not be one late")]
     fn rest(&self) -> Duration {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         // What is due already waits for a peer, for the lease or for a step to end.
@@ -129,10 +133,11 @@ impl Runner {
         due.min(probe).min(TICK)
     }
 
-    async fn ended(&mut self, step: Result<Step, tokio::task::JoinError>) {
-        // A step that panicked leaves its message to the next start.
-        let Ok(Step { id, registering, turn }) = step else { return };
-        *(if registering { &mut self.registering } else { &mut self.sending }) -= 1;
+    async fn ended(&mut self, step: Result<(task::Id, Turn), task::JoinError>) {
+        let task = step.as_ref().map_or_else(task::JoinError::id, |(task, _)| *task);
+        let Some((id, _)) = self.running.remove(&task) else { return };
+        // One message on which the code fails must not stop the others.
+        let turn = step.map_or_else(|_| hold(&self.engine, id, "failed inside"), |(_, turn)| turn);
         match turn {
             Turn::Pause(pause) => {
                 if let Pause::Waiting(reason) = &pause {
@@ -165,13 +170,6 @@ impl Runner {
         }
     }
 
-    fn feed_moved(&mut self) {
-        let sequence = self.engine.roster.sequence();
-        if sequence > std::mem::replace(&mut self.sequence, sequence) {
-            self.engine.queue().feed_moved(sequence, UnixTime::now());
-        }
-    }
-
     fn measure(&self) {
         let queue = self.engine.queue();
         let age = queue.oldest().map_or(0, |oldest| UnixTime::now().since(oldest));
@@ -179,3 +177,6 @@ impl Runner {
         self.engine.metrics.oldest.set(i64::try_from(age).unwrap_or(i64::MAX));
     }
 }
+
+#[cfg(test)]
+mod tests;

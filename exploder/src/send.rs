@@ -200,7 +200,11 @@ impl Sender<'_> {
                 // The roster here has the member: groupsrv may not have followed the feed so far. Once.
                 Denied::NotAMember => {
                     let tried = self.copy(number).is_none_or(|copy| copy.attempts > 0);
-                    if tried { self.drop_copy(number, "not a member") } else { self.again(number, State::Due, Reason::NotKnownYet) }
+                    if tried {
+                        self.drop_copy(number, "not a member")
+                    } else {
+                        self.again(number, State::Due, Reason::NotKnownYet)
+                    }
                 }
                 Denied::NoLiveKey => {
                     let sequence = self.engine.roster.sequence();

@@ -142,7 +142,11 @@ impl VerpKeys {
 fn encode(key: u8, claim: Claim) -> [u8; CLAIM] {
     let mut octets = [0; CLAIM];
     let post = claim.post.0.to_be_bytes();
-    let fields = [key].into_iter().chain(post.into_iter().skip(2)).chain(claim.member.0.to_be_bytes()).chain(claim.day.to_be_bytes());
+    let fields = [key]
+        .into_iter()
+        .chain(post.into_iter().skip(2))
+        .chain(claim.member.0.to_be_bytes())
+        .chain(claim.day.to_be_bytes());
     for (to, from) in octets.iter_mut().zip(fields) {
         *to = from;
     }

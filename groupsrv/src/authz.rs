@@ -1,6 +1,6 @@
 //! Step 3: who may have what. Pure: no store, no clock, no key.
 //!
-//! [`admit`] decides about the call, [`decide`] about one member within an admitted call. A [`Grant`] cannot be made
+//! [`admit`] decides about the call, [`decide`] about one member within an admitted call about a registered message. A [`Grant`] cannot be made
 //! elsewhere, cannot be copied, and is spent by the opening or the wrap that it allows.
 
 use crate::authn::Caller;
@@ -31,17 +31,28 @@ pub(crate) enum Stop {
 
 /// An admitted call: proof that [`admit`] said yes.
 #[derive(Debug)]
-pub(crate) struct Admitted {
+pub(crate) struct Admitted(());
+
+impl Admitted {
+    /// The call is about a message that was first seen at `first_seen`; `None`: its wrapped key is not registered.
+    pub(crate) fn about(self, first_seen: Option<u64>) -> Result<Message, Stop> {
+        first_seen.map(|first_seen| Message { first_seen }).ok_or(Stop::NotRegistered)
+    }
+}
+
+/// The registered message of an admitted call.
+#[derive(Debug)]
+pub(crate) struct Message {
     first_seen: u64,
 }
 
-impl Admitted {
-    /// The message turned out to have been seen at `earlier` already, under another wrapping.
+impl Message {
+    /// It turned out to have been seen at `earlier` already, under another wrapping.
     pub(crate) fn seen_at(&mut self, earlier: u64) {
         self.first_seen = self.first_seen.min(earlier);
     }
 
-    /// The place in the feed at which the message was first seen.
+    /// The place in the feed at which it was first seen.
     pub(crate) const fn first_seen(&self) -> u64 {
         self.first_seen
     }
@@ -83,30 +94,22 @@ pub(crate) enum Decision {
     Denied(Denied),
 }
 
-/// Decides whether a call goes on. `lease`: what is left of it. `first_seen`: the registration's, where there is one.
-pub(crate) fn admit(
-    caller: Caller,
-    ask: Ask,
-    lease: Option<Duration>,
-    first_seen: Option<u64>,
-) -> Result<Admitted, Stop> {
-    if caller == Caller::Stranger {
-        return Err(Stop::NotAuthorised);
-    }
-    match ask {
-        Ask::Register => Ok(Admitted { first_seen: first_seen.unwrap_or(u64::MAX) }),
-        Ask::Expand if lease.is_none() => Err(Stop::LeaseOver),
-        Ask::Expand => first_seen.map(|first_seen| Admitted { first_seen }).ok_or(Stop::NotRegistered),
+/// Decides whether a call goes on. `lease`: what is left of it.
+pub(crate) fn admit(caller: Caller, ask: Ask, lease: Option<Duration>) -> Result<Admitted, Stop> {
+    match (caller, ask) {
+        (Caller::Stranger, _) => Err(Stop::NotAuthorised),
+        (Caller::Exploder(_), Ask::Expand) if lease.is_none() => Err(Stop::LeaseOver),
+        (Caller::Exploder(_), Ask::Expand | Ask::Register) => Ok(Admitted(())),
     }
 }
 
 /// Decides about one member: active, with a live key, and joined no later than the message was first seen unless the
 /// group's history is open to all.
-pub(crate) fn decide(call: &Admitted, history: History, handle: Handle, member: Option<Standing>) -> Decision {
+pub(crate) fn decide(message: &Message, history: History, handle: Handle, member: Option<Standing>) -> Decision {
     let Some(member) = member else {
         return Decision::Denied(Denied::NotAMember);
     };
-    if history == History::SinceJoin && member.joined > call.first_seen {
+    if history == History::SinceJoin && member.joined > message.first_seen {
         return Decision::Denied(Denied::JoinedLater);
     }
     if !member.has_key {
@@ -127,21 +130,21 @@ mod tests {
     #[test]
     fn calls() {
         use Ask::{Expand, Register};
-        for (caller, ask, lease, first_seen, expected) in [
-            (EXPLODER, Expand, LEASE, Some(7), Ok(7)),
-            (EXPLODER, Expand, LEASE, None, Err(Stop::NotRegistered)),
-            (EXPLODER, Expand, None, Some(7), Err(Stop::LeaseOver)),
-            (EXPLODER, Expand, None, None, Err(Stop::LeaseOver)),
-            (EXPLODER, Register, LEASE, None, Ok(u64::MAX)),
-            (EXPLODER, Register, None, None, Ok(u64::MAX)),
-            (EXPLODER, Register, None, Some(7), Ok(7)),
-            (Caller::Stranger, Expand, LEASE, Some(7), Err(Stop::NotAuthorised)),
-            (Caller::Stranger, Expand, None, None, Err(Stop::NotAuthorised)),
-            (Caller::Stranger, Register, LEASE, Some(7), Err(Stop::NotAuthorised)),
+        for (caller, ask, lease, expected) in [
+            (EXPLODER, Expand, LEASE, None),
+            (EXPLODER, Expand, None, Some(Stop::LeaseOver)),
+            (EXPLODER, Register, LEASE, None),
+            (EXPLODER, Register, None, None),
+            (Caller::Stranger, Expand, LEASE, Some(Stop::NotAuthorised)),
+            (Caller::Stranger, Expand, None, Some(Stop::NotAuthorised)),
+            (Caller::Stranger, Register, LEASE, Some(Stop::NotAuthorised)),
+            (Caller::Stranger, Register, None, Some(Stop::NotAuthorised)),
         ] {
-            let admitted = admit(caller, ask, lease, first_seen).map(|a| a.first_seen());
-            assert_eq!(admitted, expected, "{caller:?} {ask:?} {lease:?} {first_seen:?}");
+            assert_eq!(admit(caller, ask, lease).err(), expected, "{caller:?} {ask:?} {lease:?}");
         }
+        let call = || admit(EXPLODER, Expand, LEASE).unwrap();
+        assert_eq!(call().about(None).err(), Some(Stop::NotRegistered));
+        assert_eq!(call().about(Some(7)).unwrap().first_seen(), 7);
     }
 
     #[test]
@@ -161,8 +164,8 @@ mod tests {
             (All, member(5, false), 4, Some(Denied::NoLiveKey)),
             (All, None, 4, Some(Denied::NotAMember)),
         ] {
-            let call = admit(EXPLODER, Ask::Expand, LEASE, Some(first_seen)).unwrap();
-            let denied = match decide(&call, history, handle, member) {
+            let message = admit(EXPLODER, Ask::Expand, LEASE).unwrap().about(Some(first_seen)).unwrap();
+            let denied = match decide(&message, history, handle, member) {
                 Decision::Grant(grant) => {
                     assert_eq!(grant.handle(), handle);
                     None
@@ -175,10 +178,10 @@ mod tests {
 
     #[test]
     fn first_seen_only_moves_back() {
-        let mut call = admit(EXPLODER, Ask::Expand, LEASE, Some(7)).unwrap();
-        call.seen_at(9);
-        assert_eq!(call.first_seen(), 7);
-        call.seen_at(3);
-        assert_eq!(call.first_seen(), 3);
+        let mut message = admit(EXPLODER, Ask::Expand, LEASE).unwrap().about(Some(7)).unwrap();
+        message.seen_at(9);
+        assert_eq!(message.first_seen(), 7);
+        message.seen_at(3);
+        assert_eq!(message.first_seen(), 3);
     }
 }

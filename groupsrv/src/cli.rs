@@ -149,7 +149,9 @@ async fn run(cli: Cli) -> Result<()> {
             telemetry::init();
             serve(config).await
         }
-        Command::CheckConfig => show.value(&serde_json::json!({ "ok": true }), || "the configuration is good".to_owned()),
+        Command::CheckConfig => {
+            show.value(&serde_json::json!({ "ok": true }), || "the configuration is good".to_owned())
+        }
         Command::Join(args) => {
             let _lock = lock(&config.state)?;
             let pin = join(&config.state, &args).await?;
@@ -164,7 +166,8 @@ async fn run(cli: Cli) -> Result<()> {
             show.value(&status, || {
                 let lease = status.lease_seconds.map_or("none".to_owned(), |seconds| format!("{seconds} s"));
                 let ready = if status.ready { "ready" } else { "not ready" };
-                let head = format!("{ready}, feed at {}, lease {lease}, version {}", status.feed_sequence, status.version);
+                let head =
+                    format!("{ready}, feed at {}, lease {lease}, version {}", status.feed_sequence, status.version);
                 status.warnings.iter().fold(head, |text, warning| format!("{text}\nwarning: {warning}"))
             })
         }
@@ -284,7 +287,11 @@ struct Show {
 
 impl Show {
     fn value<T: Serialize>(&self, value: &T, text: impl FnOnce() -> String) -> Result<()> {
-        if self.json { println!("{}", serde_json::to_string(value)?) } else { println!("{}", text()) }
+        if self.json {
+            println!("{}", serde_json::to_string(value)?)
+        } else {
+            println!("{}", text())
+        }
         Ok(())
     }
 }

@@ -1,14 +1,14 @@
 //! `expand` (L11): one wrapped key in, one for each member out. The steps of the service, from top to bottom.
 
 use crate::authn::Caller;
-use crate::authz::{Admitted, Ask, Decision, Grant, admit, decide};
+use crate::authz::{Ask, Decision, Grant, Message, admit, decide};
 use crate::parse::{self, Presented, present};
 use crate::record::{Call, Event};
 use crate::register::stopped;
 use crate::roster::{Member, Selected};
 use crate::service::{Service, internal};
 use std::sync::Arc;
-use twinseal_proto::api::expand::{Denied, Expanded, ExpandRequest, Wrapped};
+use twinseal_proto::api::expand::{Denied, ExpandRequest, Expanded, Wrapped};
 use twinseal_proto::api::{Problem, ProblemCode};
 use twinseal_proto::cms::unwrap::UnwrapError;
 use twinseal_proto::encoding::{B64, Digest};
@@ -40,44 +40,46 @@ pub(crate) async fn expand(
 }
 
 async fn steps(service: &Arc<Service>, caller: Caller, request: ExpandRequest) -> Result<Expanded, Problem> {
-    // 2. Parsing, and all checks that need no private key.
+    // 2. Parsing, and all checks that need no private key. Whether the caller may ask, and whether the roster is fresh,
+    // comes before: with a roster that is being rebuilt nothing else could be said rightly.
+    let call = admit(caller, Ask::Expand, service.lease.left()).map_err(stopped)?;
     parse::handles(&request)?;
     let ExpandRequest { group, recipient_info, content_algorithm, handles } = request;
     let presented = present(&service.ring(), &service.roster, &group, recipient_info.as_ref(), content_algorithm)
         .map_err(|refused| refused.problem())?;
     let (message, epoch) = (presented.message(), presented.key.epoch);
     let presented = Arc::new(presented);
-    let first_seen = registered(service, &presented).await?;
 
-    // 3. Authorisation: of the call, then of each member.
-    let mut call = admit(caller, Ask::Expand, service.lease.left(), first_seen).map_err(stopped)?;
+    // 3. Authorisation: of the message, then of each member.
+    let first_seen = registered(service, &presented).await?;
+    let mut seen = call.about(first_seen).map_err(stopped)?;
     let selected = service.roster.select(&group, &handles);
     let Selected { history, members } = selected.ok_or_else(|| parse::Refused::NoGroup.problem())?;
-    let decisions = |call: &Admitted| -> Vec<Decision> {
+    let decisions = |seen: &Message| -> Vec<Decision> {
         let standings = members.iter().map(|member| member.as_ref().map(|member| member.standing()));
-        handles.iter().zip(standings).map(|(handle, standing)| decide(call, history, *handle, standing)).collect()
+        handles.iter().zip(standings).map(|(handle, standing)| decide(seen, history, *handle, standing)).collect()
     };
-    let grant = decisions(&call).into_iter().find_map(|decision| match decision {
+    let grant = decisions(&seen).into_iter().find_map(|decision| match decision {
         Decision::Grant(grant) => Some(grant),
         Decision::Denied(_) => None,
     });
 
     // 4. Opening, if there is anybody to open it for. The opened key may turn out to be an earlier message's.
     let opened = match grant {
-        Some(grant) => Some(open(service, grant, presented, group, call.first_seen()).await?),
+        Some(grant) => Some(open(service, grant, presented, group, seen.first_seen()).await?),
         None => None,
     };
     if let Some(opened) = &opened {
-        call.seen_at(opened.first_seen);
+        seen.seen_at(opened.first_seen);
     }
     failpoint::hit("groupsrv.expand.after-unwrap");
 
     // 5 and 6. Wrapping on all cores, while the record becomes durable and with it what the opening told.
-    let decisions = decisions(&call);
+    let decisions = decisions(&seen);
     let (granted, denied) = sorted(&handles, &decisions);
     count(service, granted.len(), &denied);
     let identity = opened.as_ref().map(|opened| opened.identity);
-    let first_seen = call.first_seen();
+    let first_seen = seen.first_seen();
     let caller = caller.digest();
     let event = Event::Expanded { caller, group, epoch, message, identity, first_seen, granted, denied };
     let cek = opened.map(|opened| opened.cek);
@@ -126,7 +128,8 @@ async fn open(
 ) -> Result<Opened, Problem> {
     let work = move |service: &Service| {
         let Presented { key, rid, info, content, .. } = &*presented;
-        let cek = key.check(info, rid, content).map_err(UnwrapError::from).and_then(|checked| key.open(grant, &checked));
+        let cek =
+            key.check(info, rid, content).map_err(UnwrapError::from).and_then(|checked| key.open(grant, &checked));
         service.metrics.unwraps.inc();
         let cek = cek.map_err(|error| match error {
             UnwrapError::Key(error) => {

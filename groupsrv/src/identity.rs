@@ -46,7 +46,8 @@ impl IdentityKey {
             durable::replace(&path, &serde_json::to_vec(&file)?).map_err(named)?;
         }
         let changed = || {
-            let text = "changed since it was written, or sealed under another credential\ntry: restore it from the backup";
+            let text =
+                "changed since it was written, or sealed under another credential\ntry: restore it from the backup";
             named(io::Error::new(io::ErrorKind::InvalidData, text))
         };
         let octets = durable::read_secret(&path).map_err(named)?;

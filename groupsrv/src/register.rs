@@ -32,7 +32,7 @@ async fn try_register(
     request: RegisterRequest,
 ) -> Result<Registered, Problem> {
     let group = request.group;
-    admit(caller, Ask::Register, service.lease.left(), None).map_err(stopped)?;
+    admit(caller, Ask::Register, service.lease.left()).map_err(stopped)?;
     if !service.roster.is_complete() {
         return Err(Problem::new(ProblemCode::Unavailable, "no complete roster yet"));
     }
@@ -82,7 +82,9 @@ async fn try_register(
 pub(crate) fn stopped(stop: Stop) -> Problem {
     match stop {
         Stop::NotAuthorised => Problem::new(ProblemCode::NotAuthorised, "only exploders may ask for this"),
-        Stop::LeaseOver => Problem::new(ProblemCode::Unavailable, "the roster may be out of date: certsrv does not answer"),
+        Stop::LeaseOver => {
+            Problem::new(ProblemCode::Unavailable, "the roster may be out of date: certsrv does not answer")
+        }
         Stop::NotRegistered => Problem::new(ProblemCode::NotRegistered, "recipient_info: register it first"),
     }
 }

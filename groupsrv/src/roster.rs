@@ -146,7 +146,8 @@ impl follow::Roster for Roster {
 
     fn apply(&self, changes: Vec<(u64, GroupsrvChange)>, cursor: &Cursor) -> Result<(), StoreError> {
         failpoint::hit("groupsrv.roster.before-apply");
-        let mut page = Page { roster: self, batch: RosterBatch::default(), groups: HashMap::new(), members: HashMap::new() };
+        let mut page =
+            Page { roster: self, batch: RosterBatch::default(), groups: HashMap::new(), members: HashMap::new() };
         for (sequence, change) in changes {
             page.take(sequence, change)?;
         }
@@ -257,4 +258,3 @@ impl Page<'_> {
         }
     }
 }
-

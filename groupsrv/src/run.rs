@@ -11,7 +11,7 @@ use crate::keys::file::load_all;
 use crate::metrics::Metrics;
 use crate::rebuild::rebuild;
 use crate::roster::Roster;
-use crate::service::{Service, admin_routes, routes};
+use crate::service::{Service, admin_routes, chain, routes};
 use crate::store::Index;
 use anyhow::{Context as _, Result, anyhow};
 use std::path::Path;
@@ -36,8 +36,10 @@ use twinseal_svc::{admin, durable, http, shutdown, telemetry};
 /// With what to try when somebody else holds it.
 pub(crate) fn lock(state: &Path) -> Result<std::fs::File> {
     durable::make_dir(state).with_context(|| format!("{}", state.display()))?;
-    durable::lock_state(state)
-        .with_context(|| format!("{}: in use\ntry: stop the service first", state.join("lock").display()))
+    durable::lock_state(state).map_err(|error| match error.kind() {
+        std::io::ErrorKind::WouldBlock => anyhow!("{}: in use\ntry: stop the service first", state.display()),
+        _ => anyhow!("{}: {error}", state.join("lock").display()),
+    })
 }
 
 /// Runs the daemon until it is told to stop.
@@ -57,7 +59,7 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
 
     let stop = shutdown::on_signals()?;
     let identity = tls_identity(&config.state)?;
-    let trust = FeedTrust::load(&config.state).context("feed.json\ntry: twinseal-groupsrv join")?;
+    let trust = FeedTrust::load(&config.state).map_err(|error| not_joined(&config.state.join("feed.json"), &error))?;
     let certsrv = certsrv(&config, &identity)?;
     let feed_key = trust.key().context("feed.json")?;
     let service = build(&config, &identity, &trust, certsrv.clone(), stop.clone()).await?;
@@ -82,7 +84,11 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     }
     let (roster, lease) = (Arc::clone(&service.roster), service.lease.clone());
     tasks.spawn(follow(roster, certsrv, feed_key, lease, news(Arc::clone(&service)), stop.clone()));
-    tasks.spawn(Arc::clone(&service).finish_begun());
+    let (begun, stopped) = (Arc::clone(&service), stop.clone());
+    tasks.spawn(async move {
+        // What is broken off here is begun again at the next start.
+        tokio::select! { () = begun.finish_begun() => {}, () = stopped.cancelled() => {} }
+    });
     tasks.spawn(reload(Arc::clone(&service)));
     shutdown::ready(|| true);
     while tasks.join_next().await.is_some() {}
@@ -90,8 +96,12 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
 }
 
 fn tls_identity(state: &Path) -> Result<Identity> {
-    Identity::load(&state.join("tls"))
-        .with_context(|| format!("{}\ntry: twinseal-groupsrv join", state.join("tls").display()))
+    let dir = state.join("tls");
+    Identity::load(&dir).map_err(|error| not_joined(&dir, &error))
+}
+
+fn not_joined(path: &Path, error: &dyn std::error::Error) -> anyhow::Error {
+    anyhow!("{}: {}\ntry: twinseal-groupsrv join", path.display(), chain(error))
 }
 
 fn certsrv(config: &Config, identity: &Identity) -> Result<Client> {
@@ -121,21 +131,14 @@ pub(crate) async fn build(
     let roster = Roster::load(Arc::clone(&index), Cursor::start(trust.feed, trust.generation))?;
 
     let (certified, unfinished): (Vec<_>, Vec<_>) = stored.into_iter().partition(|key| key.certified.is_some());
-    let creator = Creator {
-        keys,
-        credential,
-        certsrv,
-        root: identity.root().clone(),
-        unfinished: Mutex::new(unfinished),
-    };
+    let creator =
+        Creator { keys, credential, certsrv, root: identity.root().clone(), unfinished: Mutex::new(unfinished) };
     let warnings = if config.evaluation {
         vec!["evaluation: all services on one host, which protects nobody from whoever holds it".to_owned()]
     } else {
         let peers: Vec<String> = config.certsrv.iter().cloned().collect();
-        tokio::task::spawn_blocking(move || {
-            colocation::warnings(&peers.iter().map(String::as_str).collect::<Vec<_>>())
-        })
-        .await?
+        tokio::task::spawn_blocking(move || colocation::warnings(&peers.iter().map(String::as_str).collect::<Vec<_>>()))
+            .await?
     };
     let service = Arc::new(Service {
         state: state.clone(),

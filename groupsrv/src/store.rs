@@ -205,7 +205,7 @@ impl Index {
 
     /// Makes all that was noted so far durable, in one go with whoever asks at the same time. Blocks.
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
-        self.store.commit(Batch::default())
+        self.store.sync()
     }
 }
 

@@ -47,8 +47,9 @@ def write(path, text, log):
     path.write_text(f"""# Benchmark
 
 Written by `tests/bench/run.sh`. All on loopback, the lab's sink as smarthost, no TLS to it and no DKIM. Ratios are medians
-of five rounds in which product and floor take turns; the floor (`tests/bench/floor.c`) does one copy's public-key operation
-and sends it, and nothing else. The sink is the same for both sides; its processor time is counted on neither.
+of five rounds in which product and floor take turns. The floor (`tests/bench/floor.c`) does each copy's public-key operation
+and sends it, and nothing else. Both talk to the same sink, over as many kept connections; its processor time is counted on
+neither side.
 
 {facts}
 {text}

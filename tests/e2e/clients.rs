@@ -28,7 +28,7 @@ fn gpgsm_reads_a_copy() {
     assert!(String::from_utf8_lossy(&imported.stderr).contains("imported: 1"), "{}", String::from_utf8_lossy(&imported.stderr));
     let cms = home.path().join("copy.p7m");
     std::fs::write(&cms, crate::support::cms_of(&std::fs::read(copy).unwrap())).unwrap();
-    let read = gpgsm(&["--decrypt", cms.to_str().unwrap()], b"\n");
+    let read = gpgsm(&["--decrypt", cms.to_str().unwrap()], b"export\n");
     let text = String::from_utf8_lossy(&read.stdout).into_owned();
     assert!(text.contains("gpgsm reads this."), "{text}{}", String::from_utf8_lossy(&read.stderr));
     let _ = Command::new("gpgconf").arg("--homedir").arg(home.path()).args(["--kill", "all"]).status();

@@ -79,7 +79,7 @@ fn the_member_tool_enrols_joins_sends_reads_and_leaves() {
     }
     up.drained();
     assert_eq!(up.copies(address).len(), 1, "who left gets nothing");
-    assert_eq!(up.run("groupsrv", &["audit", "verify"]).is_empty(), false);
+    assert!(!up.run("groupsrv", &["audit", "verify"]).is_empty());
 }
 
 #[test]

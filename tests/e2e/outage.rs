@@ -18,7 +18,7 @@ fn mail_waits_for_groupsrv_certsrv_and_the_smarthost() {
             assert!(up.copies(&sender).len() < expected, "nothing can go out without groupsrv");
             assert_eq!(up.queue().as_array().unwrap().len(), 1);
         }
-        up.restart(away, None);
+        up.restart(away);
         for member in &up.lab.members {
             let copies = up.wait_copies(&member.address, expected);
             assert_eq!(decrypt(member, copies.last().unwrap()).unwrap(), format!("while {away} is away"));

@@ -54,11 +54,14 @@ impl Up {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    pub(crate) fn restart(&mut self, name: &str, environment: Option<&str>) {
-        match environment {
-            Some(pair) => self.run("restart", &[name, "--env", pair]),
-            None => self.run("restart", &[name]),
-        };
+    pub(crate) fn restart(&mut self, name: &str) {
+        self.run("restart", &[name]);
+        self.reread();
+    }
+
+    /// Restarts a daemon that will die at `point`, which may be before it is ready.
+    pub(crate) fn restart_to_die(&mut self, name: &str, point: &str) {
+        self.bin("restart", &[name, "--env", &format!("TWINSEAL_FAILPOINT={point}")]);
         self.reread();
     }
 

@@ -104,7 +104,9 @@ impl Daemon {
     pub async fn ready(&mut self) -> Result<Status> {
         let until = Instant::now() + PATIENCE;
         loop {
-            if let Ok(status) = admin::call::<GetStatus>(&self.admin, &Nothing {}).await
+            // The socket is ours: it takes connections also while nobody serves it.
+            let asked = admin::call::<GetStatus>(&self.admin, &Nothing {});
+            if let Ok(Ok(status)) = tokio::time::timeout(Duration::from_millis(500), asked).await
                 && status.ready
             {
                 return Ok(status);

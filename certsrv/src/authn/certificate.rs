@@ -13,7 +13,10 @@ use twinseal_svc::http::Caller;
 /// The account whose live certificate the caller presented.
 pub(crate) fn member(app: &App, caller: &Caller) -> Result<Account, Failure> {
     let Caller::Certificate { certificate, .. } = caller else {
-        return Err(refuse(ProblemCode::NotAuthenticated, "present your certificate in the TLS handshake; enrol first"));
+        return Err(refuse(
+            ProblemCode::NotAuthenticated,
+            "present your certificate in the TLS handshake; enrol first",
+        ));
     };
     let unknown = || refuse(ProblemCode::NotAuthenticated, "the certificate is not a member's of this server");
     let octets = serial_octets(certificate).map_err(|_| unknown())?;

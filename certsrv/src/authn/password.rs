@@ -1,4 +1,4 @@
-//! Passwords: Argon2id (RFC 9106). A password is a secret from the moment at which it comes in; what is kept is its hash.
+//! Passwords: Argon2id (RFC 9106). A password is a secret from the moment at which it comes in; its hash is kept.
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use serde::{Deserialize, Serialize};

@@ -64,6 +64,8 @@ pub(crate) struct Prepared {
     pub(crate) serial: Serial,
     /// Its DER TBSCertificate.
     pub(crate) tbs: Vec<u8>,
+    /// notAfter.
+    pub(crate) until: UnixTime,
     key_id: Vec<u8>,
 }
 
@@ -150,7 +152,7 @@ impl Ca {
         let issuer = Issuer { name: &self.name, key_id: &self.key_id, algorithm: self.algorithm };
         let tbs = tbs::encode(profile, &serial, validity, spki, issuer);
         lint::check(&assemble(&tbs, self.algorithm, &[]), profile, &self.certificate)?;
-        Ok(Prepared { serial, tbs, key_id: self.key_id.clone() })
+        Ok(Prepared { serial, tbs, until, key_id: self.key_id.clone() })
     }
 
     /// Step 6: signs. Returns the DER certificate.
@@ -187,10 +189,6 @@ fn sign(key: &PKey<Private>, algorithm: SignatureAlgorithm, tbs: &[u8]) -> Resul
 fn assemble(tbs: &[u8], algorithm: SignatureAlgorithm, signature: &[u8]) -> Vec<u8> {
     der::sequence(&[tbs, &algorithm.der(), &der::tlv(Tag::BIT_STRING, &[&[0], signature])])
 }
-
-
-
-
 
 #[cfg(test)]
 mod tests {

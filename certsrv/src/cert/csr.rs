@@ -4,6 +4,7 @@
 use super::good_key::{self, BadKey, GoodKey};
 use super::labels;
 use super::profile::AltName;
+use openssl::error::ErrorStack;
 use openssl::x509::X509Req;
 use std::net::IpAddr;
 use twinseal_proto::cms::der::{DerError, Fault, Reader, Tag};
@@ -46,6 +47,9 @@ pub(crate) fn read(der: &[u8]) -> Result<Request, BadRequest> {
     let key = good_key::check(spki)?;
     let request = X509Req::from_der(der).map_err(|_| BadRequest::Signature)?;
     let proven = request.public_key().and_then(|public| request.verify(&public)).unwrap_or(false);
+    // A signature that does not verify leaves its errors in OpenSSL's queue of this thread, where the next reading of
+    // any TLS connection would take them for its own and break off.
+    drop(ErrorStack::get());
     proven.then_some(Request { key, names }).ok_or(BadRequest::Signature)
 }
 
@@ -142,6 +146,22 @@ mod tests {
         ];
         assert_eq!(request.names, wanted);
         assert!(read(&csr(&rsa_key(2048), &[])).unwrap().names.is_empty());
+    }
+
+    #[test]
+    fn a_refused_request_leaves_nothing_in_openssls_error_queue() {
+        let good = csr(&ec_key(), &["email:ann@members.test"]);
+        let rsa = csr(&rsa_key(2048), &["email:ann@members.test"]);
+        for mut forged in [good.clone(), rsa] {
+            *forged.last_mut().unwrap() ^= 1;
+            assert_eq!(read(&forged), Err(BadRequest::Signature));
+            let left = ErrorStack::get();
+            assert!(left.errors().is_empty(), "{left}");
+        }
+        for end in 0..good.len() {
+            assert!(read(&good[..end]).is_err());
+            assert!(ErrorStack::get().errors().is_empty(), "cut at {end}");
+        }
     }
 
     #[test]

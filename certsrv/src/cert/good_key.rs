@@ -1,14 +1,18 @@
 //! Which public keys are certified: RSA of 2048 bits and more with a sane exponent, P-256 and P-384 (DESIGN 2).
 
 use openssl::bn::BigNumContext;
-use openssl::ec::{EcGroup, EcKey};
+use openssl::ec::{EcGroup, EcPoint};
+use openssl::error::ErrorStack;
 use openssl::nid::Nid;
-use openssl::pkey::{Id, PKey, Public};
+use std::sync::OnceLock;
+use twinseal_proto::cms::curve::Curve;
+use twinseal_proto::cms::der::{self, DerError, Reader, Tag};
+use twinseal_proto::cms::labels;
 
 /// Modulus lengths that are taken, in bits.
 const RSA_BITS: std::ops::RangeInclusive<u32> = 2048..=8192;
-/// Longest public exponent in bits: longer ones make every use of the key slow.
-const MAX_EXPONENT_BITS: i32 = 64;
+/// Lengths of public exponents that are taken, in bits: a long one makes every use of the key slow.
+const EXPONENT_BITS: std::ops::RangeInclusive<u32> = 17..=64;
 
 /// What a key can be used for depends on its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,61 +50,99 @@ pub(crate) enum BadKey {
     /// Another curve, or explicit curve parameters.
     #[error("keys on this curve are not certified: P-256 or P-384, by name, is wanted")]
     Curve,
-    /// The point is not on its curve.
-    #[error("the elliptic-curve point is not on its curve")]
+    /// The point is not on its curve, or not in the uncompressed form.
+    #[error("the elliptic-curve point is not on its curve, or not in the uncompressed form")]
     Point,
 }
 
-/// Checks the key in a DER SubjectPublicKeyInfo.
-pub(crate) fn check(spki: &[u8]) -> Result<GoodKey, BadKey> {
-    let key = PKey::public_key_from_der(spki).map_err(|_| BadKey::Unreadable)?;
-    let kind = match key.id() {
-        Id::RSA => check_rsa(&key)?,
-        Id::EC => check_ec(&key)?,
-        _ => return Err(BadKey::Kind),
-    };
-    // What is certified is exactly what was presented, in the one encoding that everybody writes.
-    let canonical = key.public_key_to_der().map_err(|_| BadKey::Unreadable)?;
-    if canonical != spki {
-        return Err(if kind == KeyKind::Ec { BadKey::Curve } else { BadKey::Unreadable });
+impl From<DerError> for BadKey {
+    fn from(_: DerError) -> Self {
+        Self::Unreadable
     }
-    Ok(GoodKey { spki: canonical, kind })
 }
 
-fn check_rsa(key: &PKey<Public>) -> Result<KeyKind, BadKey> {
-    let rsa = key.rsa().map_err(|_| BadKey::Unreadable)?;
-    let bits = u32::try_from(rsa.n().num_bits()).unwrap_or(0);
+/// Checks the key in a DER SubjectPublicKeyInfo, which has to be in the one encoding that everybody writes: what is
+/// certified is exactly what was presented. Read here and not by OpenSSL, whose decoders take a hundred times as long.
+pub(crate) fn check(spki: &[u8]) -> Result<GoodKey, BadKey> {
+    let kind = Reader::all(spki, "SubjectPublicKeyInfo", |outer| {
+        let mut info = outer.enter(Tag::SEQUENCE, "SubjectPublicKeyInfo")?;
+        let algorithm = info.enter(Tag::SEQUENCE, "AlgorithmIdentifier")?;
+        let key = info.bits()?;
+        info.finish()?;
+        check_algorithm(algorithm, key)
+    })?;
+    Ok(GoodKey { spki: spki.to_vec(), kind })
+}
+
+fn check_algorithm(mut algorithm: Reader<'_>, key: &[u8]) -> Result<KeyKind, BadKey> {
+    match algorithm.oid()? {
+        labels::RSA_ENCRYPTION => {
+            // RFC 3279 section 2.3.1: the parameters are NULL.
+            if algorithm.rest() != der::NULL {
+                return Err(BadKey::Unreadable);
+            }
+            Reader::all(key, "RSAPublicKey", |outer| {
+                let mut numbers = outer.enter(Tag::SEQUENCE, "RSAPublicKey")?;
+                let (modulus, exponent) = (numbers.integer()?, numbers.integer()?);
+                numbers.finish()?;
+                check_rsa(modulus, exponent)
+            })
+        }
+        labels::EC_PUBLIC_KEY => {
+            let curve = algorithm.oid().ok().and_then(Curve::from_oid).ok_or(BadKey::Curve)?;
+            algorithm.finish()?;
+            check_ec(curve, key)
+        }
+        _ => Err(BadKey::Kind),
+    }
+}
+
+/// Modulus and exponent as content octets of INTEGERs.
+fn check_rsa(modulus: &[u8], exponent: &[u8]) -> Result<KeyKind, BadKey> {
+    let negative = |octets: &[u8]| octets.first().is_some_and(|first| first & 0x80 != 0);
+    let odd = |octets: &[u8]| octets.last().is_some_and(|last| last & 1 == 1);
+    if negative(modulus) || negative(exponent) {
+        return Err(BadKey::RsaNumbers);
+    }
+    let bits = bits(modulus);
     if !RSA_BITS.contains(&bits) {
         return Err(BadKey::RsaBits(bits));
     }
-    let least = openssl::bn::BigNum::from_u32(65_537).map_err(|_| BadKey::Unreadable)?;
-    let exponent = rsa.e();
-    let sound = rsa.n().is_bit_set(0)
-        && exponent.is_bit_set(0)
-        && exponent.num_bits() <= MAX_EXPONENT_BITS
-        && exponent >= &*least;
+    // Odd and of at least 17 bits: 65537 or more.
+    let sound = odd(modulus) && odd(exponent) && EXPONENT_BITS.contains(&self::bits(exponent));
     sound.then_some(KeyKind::Rsa).ok_or(BadKey::RsaNumbers)
 }
 
-fn check_ec(key: &PKey<Public>) -> Result<KeyKind, BadKey> {
-    let ec = key.ec_key().map_err(|_| BadKey::Unreadable)?;
-    let Some(curve @ (Nid::X9_62_PRIME256V1 | Nid::SECP384R1)) = ec.group().curve_name() else {
-        return Err(BadKey::Curve);
+/// Bits of a positive number, big-endian.
+fn bits(octets: &[u8]) -> u32 {
+    let mut octets = octets.iter().skip_while(|octet| **octet == 0);
+    let Some(first) = octets.next() else { return 0 };
+    u32::try_from(octets.count()).unwrap_or(u32::MAX / 16) * 8 + (8 - first.leading_zeros())
+}
+
+fn check_ec(curve: Curve, point: &[u8]) -> Result<KeyKind, BadKey> {
+    // RFC 5480 section 2.2: the uncompressed form is the one that everybody reads.
+    if point.len() != 1 + 2 * curve.field_len() || point.first() != Some(&4) {
+        return Err(BadKey::Point);
+    }
+    // OpenSSL refuses coordinates out of range or off the curve while it decodes them; both curves are of prime order.
+    let decoded = group(curve).and_then(|group| EcPoint::from_bytes(group, point, &mut *BigNumContext::new()?));
+    decoded.map(|_| KeyKind::Ec).map_err(|_| BadKey::Point)
+}
+
+/// OpenSSL's group, made once: making one takes longer than checking a point.
+fn group(curve: Curve) -> Result<&'static EcGroup, ErrorStack> {
+    static GROUPS: [OnceLock<EcGroup>; 2] = [OnceLock::new(), OnceLock::new()];
+    let [p256, p384] = &GROUPS;
+    let (cell, nid) = match curve {
+        Curve::P256 => (p256, Nid::X9_62_PRIME256V1),
+        Curve::P384 => (p384, Nid::SECP384R1),
     };
-    // Built anew on the named curve: explicit parameters cannot slip through into the certificate.
-    let rebuilt = || -> Result<Vec<u8>, openssl::error::ErrorStack> {
-        let group = EcGroup::from_curve_name(curve)?;
-        let mut context = BigNumContext::new()?;
-        let octets =
-            ec.public_key().to_bytes(ec.group(), openssl::ec::PointConversionForm::UNCOMPRESSED, &mut context)?;
-        let point = openssl::ec::EcPoint::from_bytes(&group, &octets, &mut context)?;
-        let named = EcKey::from_public_key(&group, &point)?;
-        named.check_key()?;
-        PKey::from_ec_key(named)?.public_key_to_der()
-    };
-    let named = rebuilt().map_err(|_| BadKey::Point)?;
-    let presented = key.public_key_to_der().map_err(|_| BadKey::Unreadable)?;
-    (named == presented).then_some(KeyKind::Ec).ok_or(BadKey::Curve)
+    if let Some(group) = cell.get() {
+        return Ok(group);
+    }
+    let group = EcGroup::from_curve_name(nid)?;
+    Ok(cell.get_or_init(|| group))
 }
 
 #[cfg(test)]
@@ -108,7 +150,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use openssl::bn::BigNum;
-    use openssl::ec::Asn1Flag;
+    use openssl::ec::{Asn1Flag, EcKey};
+    use openssl::pkey::PKey;
     use openssl::rsa::Rsa;
 
     fn rsa(bits: u32, exponent: u32) -> Vec<u8> {
@@ -129,10 +172,10 @@ mod tests {
         assert_eq!(check(&ec(Nid::SECP384R1, named)).unwrap().kind, KeyKind::Ec);
         let ed25519 = PKey::generate_ed25519().unwrap().public_key_to_der().unwrap();
         let trailing = [rsa(2048, 65537), vec![0]].concat();
-        let even = Rsa::from_public_components(
-            BigNum::from_slice(&[0xfe; 256]).unwrap(),
-            BigNum::from_u32(65537).unwrap(),
-        );
+        let mut off_curve = ec(Nid::X9_62_PRIME256V1, named);
+        *off_curve.last_mut().unwrap() ^= 1;
+        let even =
+            Rsa::from_public_components(BigNum::from_slice(&[0xfe; 256]).unwrap(), BigNum::from_u32(65537).unwrap());
         let table = [
             (rsa(1024, 65537), BadKey::RsaBits(1024)),
             (rsa(2048, 3), BadKey::RsaNumbers),
@@ -140,6 +183,7 @@ mod tests {
             (ec(Nid::SECP521R1, named), BadKey::Curve),
             (ec(Nid::SECP256K1, named), BadKey::Curve),
             (ec(Nid::X9_62_PRIME256V1, Asn1Flag::EXPLICIT_CURVE), BadKey::Curve),
+            (off_curve, BadKey::Point),
             (ed25519, BadKey::Kind),
             (trailing, BadKey::Unreadable),
             (b"rubbish".to_vec(), BadKey::Unreadable),
@@ -147,5 +191,6 @@ mod tests {
         for (spki, wanted) in table {
             assert_eq!(check(&spki), Err(wanted));
         }
+        assert_eq!([bits(&[]), bits(&[0, 1]), bits(&[1, 0, 1]), bits(&[0, 0x80])], [0, 1, 17, 8]);
     }
 }

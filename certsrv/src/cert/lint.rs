@@ -5,6 +5,7 @@ use super::good_key::{self, KeyKind};
 use super::labels;
 use super::profile::{AltName, Profile, Usage};
 use openssl::x509::{X509, X509ExtendedKeyUsage, X509KeyUsage, X509Ref};
+use twinseal_proto::cms::certificate::CertificateKey;
 use twinseal_proto::cms::der::{DerError, Fault, Oid, Reader, Tag};
 
 /// Longest life of a certificate that is not a CA's, in days.
@@ -35,18 +36,25 @@ pub(crate) fn check(der: &[u8], profile: &Profile, issuer: &X509Ref) -> Result<(
     let certificate = X509::from_der(der).map_err(|_| LintError::Unreadable)?;
     let again = certificate.to_der().map_err(|_| LintError::Unreadable)?;
     let extensions = extensions(der)?;
+    let key = CertificateKey::read(der)?;
     let rules: [(bool, &'static str); 12] = [
         (again == der, "the encoding is not DER"),
         (certificate.version() == 2, "the version is not 3"),
         (serial(&certificate), "the serial number is not positive with 16 octets"),
         (same_name(&certificate, issuer), "the issuer is not the CA"),
-        (certificate.authority_key_id().map(openssl::asn1::Asn1OctetStringRef::as_slice)
-            == issuer.subject_key_id().map(openssl::asn1::Asn1OctetStringRef::as_slice), "the authority key is not the CA's"),
-        (certificate.subject_key_id().is_some_and(|id| id.len() == 20), "there is no subject key identifier of 20 octets"),
+        (
+            certificate.authority_key_id().map(openssl::asn1::Asn1OctetStringRef::as_slice)
+                == issuer.subject_key_id().map(openssl::asn1::Asn1OctetStringRef::as_slice),
+            "the authority key is not the CA's",
+        ),
+        (
+            certificate.subject_key_id().is_some_and(|id| id.len() == 20),
+            "there is no subject key identifier of 20 octets",
+        ),
         (validity(&certificate, profile, issuer), "the dates are wrong"),
         (subject(&certificate, profile), "the subject is not the profile's"),
         (names(&certificate, profile), "the alternative names are not the profile's"),
-        (usage(&certificate, profile), "the key usage is not the profile's, or not the key's"),
+        (usage(&certificate, key.spki, profile), "the key usage is not the profile's, or not the key's"),
         (purposes(&certificate, &extensions, profile), "the extended key usage is not the profile's"),
         (constraints(&certificate, &extensions, profile), "the basic constraints are not the profile's"),
     ];
@@ -140,7 +148,7 @@ fn alternative(name: &openssl::x509::GeneralNameRef) -> Option<AltName> {
     v4.or_else(|_| <[u8; 16]>::try_from(octets).map(Into::into)).ok().map(AltName::Ip)
 }
 
-fn usage(certificate: &X509Ref, profile: &Profile) -> bool {
+fn usage(certificate: &X509Ref, spki: &[u8], profile: &Profile) -> bool {
     let table = [
         (Usage::SIGN, X509KeyUsage::DIGITAL_SIGNATURE),
         (Usage::ENCIPHER, X509KeyUsage::KEY_ENCIPHERMENT),
@@ -153,8 +161,7 @@ fn usage(certificate: &X509Ref, profile: &Profile) -> bool {
             wanted |= theirs;
         }
     }
-    let Some(key) = certificate.public_key().and_then(|key| key.public_key_to_der()).ok() else { return false };
-    let Ok(key) = good_key::check(&key) else { return false };
+    let Ok(key) = good_key::check(spki) else { return false };
     // RSA keys do not agree, elliptic-curve keys do not encipher (RFC 3279 section 2.3, RFC 5480 section 3).
     let foreign = match key.kind {
         KeyKind::Rsa => X509KeyUsage::KEY_AGREEMENT,

@@ -109,11 +109,7 @@ fn extensions(profile: &Profile, spki: &[u8], issuer_key_id: &[u8]) -> Vec<u8> {
         extension(labels::BASIC_CONSTRAINTS, true, &basic_constraints(profile.ca)),
         extension(labels::KEY_USAGE, true, &key_usage(profile.usage)),
         extension(labels::SUBJECT_KEY_ID, false, &der::octet_string(&key_id(spki))),
-        extension(
-            labels::AUTHORITY_KEY_ID,
-            false,
-            &der::sequence(&[&der::tlv(Tag::context(0), &[issuer_key_id])]),
-        ),
+        extension(labels::AUTHORITY_KEY_ID, false, &der::sequence(&[&der::tlv(Tag::context(0), &[issuer_key_id])])),
     ];
     if !profile.purposes.is_empty() {
         let purposes: Vec<u8> = profile.purposes.iter().flat_map(|p| der::object_id(*p)).collect();

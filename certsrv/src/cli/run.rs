@@ -12,8 +12,8 @@ use std::path::Path;
 use twinseal_proto::api::Endpoint;
 use twinseal_proto::api::admin::certsrv::{
     AddAccounts, AddAccountsRequest, AddMembers, CreateGroup as CreateGroupCall, CreateGroupRequest, EnrolToken,
-    EnrolTokenRequest, ListGroups, ListMembers, ListMembersRequest, ListPins, MembersRequest, NewAccount, RemoveMembers,
-    Revoke, RevokeRequest, ServiceToken, ServiceTokenRequest,
+    EnrolTokenRequest, ListGroups, ListMembers, ListMembersRequest, ListPins, MembersRequest, NewAccount,
+    RemoveMembers, Revoke, RevokeRequest, ServiceToken, ServiceTokenRequest,
 };
 use twinseal_proto::api::admin::{GetStatus, Nothing};
 use twinseal_proto::feed::{DeliveryMode, ListSettings};
@@ -107,7 +107,8 @@ impl At<'_> {
             }
             Group::List => {
                 let groups = self.call::<ListGroups>(&Nothing {}).await?;
-                let lines = groups.iter().map(|g| format!("{}\t{}\t{} members\towner {}", g.list, g.group, g.members, g.owner));
+                let lines =
+                    groups.iter().map(|g| format!("{}\t{}\t{} members\towner {}", g.list, g.group, g.members, g.owner));
                 self.show(&groups, &lines.collect::<Vec<_>>().join("\n"))
             }
         }
@@ -126,7 +127,8 @@ impl At<'_> {
             Member::List { list } => {
                 let members = self.call::<ListMembers>(&ListMembersRequest { list }).await?;
                 let lines = members.iter().map(|m| {
-                    format!("{}\t{:?}\t{:?}\t{}", m.address, m.role, m.state, m.serial.as_deref().unwrap_or("-")).to_lowercase()
+                    let stands = format!("{:?}\t{:?}", m.role, m.state).to_lowercase();
+                    format!("{}\t{stands}\t{}", m.address, m.serial.as_deref().unwrap_or("-"))
                 });
                 self.show(&members, &lines.collect::<Vec<_>>().join("\n"))
             }
@@ -137,6 +139,7 @@ impl At<'_> {
         match command {
             Service::Token { role, out } => {
                 let issued = self.call::<ServiceToken>(&ServiceTokenRequest { role: role.into() }).await?;
+                let out = std::path::absolute(out)?;
                 durable::replace(&out, issued.token.as_bytes()).map_err(|e| format!("{}: {e}", out.display()))?;
                 let root = Layout::new(&self.config.state).ca().join("root.pem");
                 let text = format!(

@@ -95,7 +95,11 @@ fn which_keys_a_password_enrols() {
         (None, other, true, false),
     ];
     for (current, key, compromised, wanted) in table {
-        assert_eq!(enrol(&account, current, &key, compromised, now()).is_ok(), wanted, "{current:?} {key} {compromised}");
+        assert_eq!(
+            enrol(&account, current, &key, compromised, now()).is_ok(),
+            wanted,
+            "{current:?} {key} {compromised}"
+        );
     }
 }
 

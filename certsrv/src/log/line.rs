@@ -102,33 +102,59 @@ impl FeedKey {
     }
 }
 
-impl Line {
-    /// The next entry after `head`.
-    pub(crate) fn make(
-        key: &FeedKey,
-        head: Head,
-        told: &Told,
-        more: bool,
-        now: UnixTime,
-    ) -> Result<Self, super::LogError> {
-        let certsrv = Salted::new(&BodyRef { change: &told.change, more })?;
-        let groupsrv = Salted::new(&told.groupsrv)?;
-        let exploder = Salted::new(&told.exploder)?;
+/// An entry whose bodies are written out; what it follows is not known yet.
+pub(crate) struct Draft {
+    certsrv: Salted,
+    groupsrv: Salted,
+    exploder: Salted,
+}
+
+/// An entry that lacks the signature.
+pub(crate) struct Unsigned {
+    header: String,
+    draft: Draft,
+}
+
+impl Draft {
+    /// Writes out the bodies. `more`: another entry of the same commit follows.
+    pub(crate) fn new(told: &Told, more: bool) -> Result<Self, super::LogError> {
+        Ok(Self {
+            certsrv: Salted::new(&BodyRef { change: &told.change, more })?,
+            groupsrv: Salted::new(&told.groupsrv)?,
+            exploder: Salted::new(&told.exploder)?,
+        })
+    }
+
+    /// Puts the entry behind `head`, which moves.
+    pub(crate) fn follow(self, head: &mut Head, key: &FeedKey, now: UnixTime) -> Result<Unsigned, super::LogError> {
         let header = EntryHeader {
             feed: key.feed,
             generation: key.generation,
             sequence: head.sequence + 1,
             previous: head.digest,
             issued: now,
-            certsrv: certsrv.digest(),
-            groupsrv: groupsrv.digest(),
-            exploder: exploder.digest(),
+            certsrv: self.certsrv.digest(),
+            groupsrv: self.groupsrv.digest(),
+            exploder: self.exploder.digest(),
         };
         let header = serde_json::to_string(&header)?;
-        let signature = key.sign(ENTRY_CONTEXT, &header)?;
-        Ok(Self { header, signature, certsrv, groupsrv, exploder })
+        *head = Head { sequence: head.sequence + 1, digest: Digest::of(header.as_bytes()) };
+        Ok(Unsigned { header, draft: self })
     }
+}
 
+impl Unsigned {
+    /// Signs; the line with its end, as it is appended.
+    pub(crate) fn sign(self, key: &FeedKey) -> Result<Vec<u8>, super::LogError> {
+        let signature = key.sign(ENTRY_CONTEXT, &self.header)?;
+        let Draft { certsrv, groupsrv, exploder } = self.draft;
+        let mut octets = serde_json::to_vec(&Line { header: self.header, signature, certsrv, groupsrv, exploder })?;
+        octets.push(b'\n');
+        Ok(octets)
+    }
+}
+
+impl Line {
     /// Checks the line against the entry before it: signature, feed, order, chain and the digest of every body.
     pub(crate) fn verify(&self, key: &FeedKey, before: Head) -> Result<(Head, Body), String> {
         if !key.verify(ENTRY_CONTEXT, &self.header, self.signature.as_ref()) {

@@ -1,16 +1,17 @@
 //! The feed log: certsrv's truth. Files `feed/feed-NNNNNN.log`, one JSON line an entry, chained and signed; a commit's
 //! entries are appended in one write and made durable once.
 //!
-//! * [`line`]: an entry as it is written, and the signing of entries and heartbeats.
-//! * [`replay`]: reading the files at start, from the last entry that the index has.
-//! * [`page`]: where each entry lies, so that a page of them is read back in few reads.
+//! * [`mod@line`]: an entry as it is written, and the signing of entries and heartbeats.
+//! * [`mod@replay`]: reading the files at start, from the last entry that the index has.
+//! * [`mod@page`]: where each entry lies, so that a page of them is read back in few reads.
 
 pub(crate) mod line;
 pub(crate) mod page;
 pub(crate) mod replay;
 
+use crate::parallel;
 use crate::store::Told;
-use line::{FeedKey, Line};
+use line::{Draft, FeedKey};
 use page::{Pages, Place};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -110,22 +111,17 @@ impl FeedLog {
             self.file = Committer::open(&path, 0).map_err(|source| LogError::File { path, source })?;
             self.number += 1;
         }
+        let last = told.len().saturating_sub(1);
+        let drafts = parallel::map(told.iter().enumerate().collect(), |(at, told)| Draft::new(told, at < last))?;
+        // Each header has the digest of the one before it; the signatures do not hang together.
         let mut head = self.head;
-        let mut octets = Vec::new();
-        let mut lengths = Vec::with_capacity(told.len());
-        for (at, told_now) in told.iter().enumerate() {
-            let more = at + 1 < told.len();
-            let line = Line::make(&self.key, head, told_now, more, now)?;
-            head = Head { sequence: head.sequence + 1, digest: Digest::of(line.header.as_bytes()) };
-            let start = octets.len();
-            serde_json::to_writer(&mut octets, &line)?;
-            octets.push(b'\n');
-            lengths.push(octets.len() - start);
-        }
-        let mut offset = self.file.append_blocking(octets)?;
-        let mut places = Vec::with_capacity(lengths.len());
-        for length in lengths {
-            let length = u32::try_from(length).unwrap_or(u32::MAX);
+        let chained = drafts.into_iter().map(|draft| draft.follow(&mut head, &self.key, now));
+        let chained = chained.collect::<Result<Vec<_>, _>>()?;
+        let lines = parallel::map(chained, |entry| entry.sign(&self.key))?;
+        let mut offset = self.file.append_blocking(lines.concat())?;
+        let mut places = Vec::with_capacity(lines.len());
+        for line in &lines {
+            let length = u32::try_from(line.len()).unwrap_or(u32::MAX);
             places.push(Place { file: self.number, offset, length });
             offset += u64::from(length);
         }

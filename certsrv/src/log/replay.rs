@@ -36,7 +36,8 @@ pub(crate) enum ReplayError {
     Store(#[from] StoreError),
 }
 
-/// Reads the log in `dir` and gives each whole commit after `from` (what the index has) to `apply`, with its last entry.
+/// Reads the log in `dir` and gives each whole commit after `from`, which is what the index has, to `apply`, with its
+/// last entry.
 pub(crate) fn replay(
     dir: &Path,
     key: &FeedKey,

@@ -63,7 +63,11 @@ fn a_torn_commit_is_cut_off_as_a_whole() {
     for cut in [ends[0] + 1, ends[1], ends[1] + 7, ends[2] - 1] {
         fs::write(&path, &whole[..cut]).unwrap();
         let (found_names, found) = names(dir.path(), &key, START).unwrap();
-        assert_eq!((found_names, found.whole, found.head), (vec!["a".to_owned()], ends[0] as u64, first), "cut at {cut}");
+        assert_eq!(
+            (found_names, found.whole, found.head),
+            (vec!["a".to_owned()], ends[0] as u64, first),
+            "cut at {cut}"
+        );
         let mut log = FeedLog::open(dir.path(), Arc::clone(&key), found).unwrap();
         log.append(&[told("d")], now()).unwrap();
         assert_eq!(names(dir.path(), &key, START).unwrap().0, ["a", "d"]);

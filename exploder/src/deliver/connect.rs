@@ -101,7 +101,9 @@ impl Smarthost {
         let mut smtp = self.greet(&wire, greeting).await?;
         // lettre does not keep all that EHLO offers.
         let offers = timeout(GREETING, smtp.command(Ehlo::new(self.name.clone()))).await??;
-        let offers = |keyword: &str| offers.message().any(|line| line.split(' ').next().is_some_and(|w| w.eq_ignore_ascii_case(keyword)));
+        let offers = |keyword: &str| {
+            offers.message().any(|line| line.split(' ').next().is_some_and(|w| w.eq_ignore_ascii_case(keyword)))
+        };
         let (pipelining, smtp_utf8) = (offers("PIPELINING"), offers("SMTPUTF8"));
         if let Some((user, password)) = &self.login {
             let credentials = Credentials::new(user.clone(), password.to_string());

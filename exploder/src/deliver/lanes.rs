@@ -4,8 +4,8 @@
 use super::Outcome;
 use crate::assemble::Assembler;
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::sync::Arc;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use twinseal_proto::ids::{ListAddress, MemberNumber, PostId};
 

@@ -66,9 +66,10 @@ impl Wire {
             pieces.iter().for_each(|piece| joined.extend_from_slice(piece));
             return self.write_slices(&mut [IoSlice::new(joined)]).await;
         }
-        let mut slices: [IoSlice<'_>; 4] = std::array::from_fn(|i| IoSlice::new(pieces.get(i).copied().unwrap_or_default()));
+        let mut slices: [IoSlice<'_>; 4] =
+            std::array::from_fn(|i| IoSlice::new(pieces.get(i).copied().unwrap_or_default()));
         debug_assert!(pieces.len() <= slices.len());
-        self.write_slices(&mut slices).await
+        self.write_slices(slices.get_mut(..pieces.len()).unwrap_or_default()).await
     }
 
     async fn write_slices(&self, mut left: &mut [IoSlice<'_>]) -> io::Result<()> {
@@ -115,7 +116,13 @@ impl Socket {
         }
     }
 
-    fn poll_send_file(&mut self, cx: &mut Context<'_>, file: &File, at: &mut u64, slice: usize) -> Poll<io::Result<()>> {
+    fn poll_send_file(
+        &mut self,
+        cx: &mut Context<'_>,
+        file: &File,
+        at: &mut u64,
+        slice: usize,
+    ) -> Poll<io::Result<()>> {
         let Self::Plain(tcp) = self else {
             return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
         };

@@ -64,13 +64,8 @@ async fn deliver(
     sender.clear();
     let claim = Claim { post: sending.id, member: copy.number, day: UnixTime::now().day() };
     engine.verp.write_sender(claim, sending.list.domain(), sender);
-    let message = Message {
-        sender,
-        recipient: &member.address,
-        header: sending.assembler.header(),
-        head: &head.text,
-        tail,
-    };
+    let message =
+        Message { sender, recipient: &member.address, header: sending.assembler.header(), head: &head.text, tail };
     // A connection that was kept may be gone; a new one has to work.
     for _ in 0..2 {
         let mut kept = match session.take() {

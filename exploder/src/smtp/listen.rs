@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use twinseal_svc::failpoint;
 
 /// Octets read at a time.
 const READ: usize = 32 * 1024;
@@ -137,6 +138,8 @@ where
         session.spoke_early();
     }
     let mut sink: Option<B::Sink> = None;
+    // A message was taken, and the client has not read so yet.
+    let mut taken = false;
     loop {
         let unread = connection.buffer.get(connection.filled.clone()).unwrap_or_default();
         let (used, action) = session.receive(unread);
@@ -144,6 +147,9 @@ where
         match action {
             Action::Read => {
                 connection.write(session.replies()).await?;
+                if std::mem::take(&mut taken) {
+                    failpoint::hit("exploder.accept.after-reply");
+                }
                 match connection.wait(stop, session.in_message()).await? {
                     Woken::Octets => {}
                     Woken::Gone => return Ok(()),
@@ -173,7 +179,9 @@ where
             Action::Finish => {
                 // The session opens a message only with a sink, and asks to store it only while nothing refused it.
                 if let Some(sink) = sink.take() {
-                    session.finished(&sink.finish().await);
+                    let reply = sink.finish().await;
+                    taken = !reply.refuses();
+                    session.finished(&reply);
                 }
                 connection.data_end = None;
             }

@@ -197,7 +197,9 @@ mod tests {
     #[test]
     fn small_bodies_stay_in_memory_and_large_ones_do_not() {
         let dir = tempfile::tempdir().unwrap();
-        for (total, chunk) in [(10, 3), (IN_RECORD, 4096), (IN_RECORD + 1, 4096), (3_000_000, 32_768), (1_000_000, 500_000)] {
+        for (total, chunk) in
+            [(10, 3), (IN_RECORD, 4096), (IN_RECORD + 1, 4096), (3_000_000, 32_768), (1_000_000, 500_000)]
+        {
             let octets: Vec<u8> = (0..total).map(|i| (i % 251) as u8).collect();
             let mut writer = SpoolWriter::new(dir.path());
             for part in octets.chunks(chunk) {

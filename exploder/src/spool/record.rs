@@ -283,7 +283,10 @@ mod tests {
         let mut items = Items::new(&octets);
         let Some(Item::Record(Kind::Accepted, 9, payload)) = items.next() else { panic!() };
         let accepted = Accepted::read(payload).unwrap();
-        assert_eq!((accepted.id, accepted.intake, accepted.body), (PostId(0x0000_0100_0007), &b"{\"list\":1}"[..], Some(&b"\xa5\0\0\0"[..])));
+        assert_eq!(
+            (accepted.id, accepted.intake, accepted.body),
+            (PostId(0x0000_0100_0007), &b"{\"list\":1}"[..], Some(&b"\xa5\0\0\0"[..]))
+        );
         assert_eq!(payload.len(), Accepted::FIXED + 10 + 4);
         let Some(Item::Record(Kind::Recipients, _, payload)) = items.next() else { panic!() };
         assert_eq!(read_recipients(payload).unwrap().1, [1, 2, 3].map(MemberNumber));
@@ -303,7 +306,13 @@ mod tests {
         let octets = records.concat();
         for cut in 0..=octets.len() {
             let kept = &octets[..cut];
-            let whole = records.iter().scan(0, |end, r| { *end += r.len(); Some(*end) }).filter(|end| *end <= cut);
+            let whole = records
+                .iter()
+                .scan(0, |end, r| {
+                    *end += r.len();
+                    Some(*end)
+                })
+                .filter(|end| *end <= cut);
             let ends: Vec<usize> = whole.collect();
             assert_eq!(payloads(kept).len(), ends.len(), "cut at {cut}");
             let last = Items::new(kept).last();

@@ -74,7 +74,8 @@ fn segments(dir: &Path) -> io::Result<Vec<u32>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(dir)? {
         let name = entry?.file_name();
-        let number: Option<u32> = name.to_str().and_then(|n| n.strip_prefix("seg-")?.strip_suffix(".log")?.parse().ok());
+        let number: Option<u32> =
+            name.to_str().and_then(|n| n.strip_prefix("seg-")?.strip_suffix(".log")?.parse().ok());
         numbers.extend(number);
     }
     numbers.sort_unstable();

@@ -96,10 +96,13 @@ impl Service {
         let KeyName { group, epoch, .. } = stored.name;
         let csr = request(&stored.key).map_err(|error| internal("certificate request", &error))?;
         let call = GroupCertificateRequest { group, epoch, csr: B64(csr) };
-        let answer = self.creator.certsrv.call::<GroupCertificate>(&call, PATIENCE).await.map_err(|error| match error {
-            CallError::Away(why) => Problem::new(ProblemCode::Unavailable, format!("certsrv does not answer: {why}")),
-            CallError::Refused(problem) => Problem::new(problem.code, format!("certsrv: {}", problem.detail)),
-        })?;
+        let answer =
+            self.creator.certsrv.call::<GroupCertificate>(&call, PATIENCE).await.map_err(|error| match error {
+                CallError::Away(why) => {
+                    Problem::new(ProblemCode::Unavailable, format!("certsrv does not answer: {why}"))
+                }
+                CallError::Refused(problem) => Problem::new(problem.code, format!("certsrv: {}", problem.detail)),
+            })?;
         failpoint::hit("groupsrv.key.after-certificate");
         let pem = accept(&answer, &stored.key, &self.creator.root).map_err(|error| internal("certificate", &error))?;
         let chain = answer.chain.into_iter().map(|der| der.0).collect();

@@ -119,8 +119,7 @@ mod tests {
     fn a_configured_credential_is_never_made_and_has_32_octets() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("given");
-        let config =
-            Config { state: dir.path().into(), credential_file: Some(file.clone()), ..Config::default() };
+        let config = Config { state: dir.path().into(), credential_file: Some(file.clone()), ..Config::default() };
         Credential::make_if_missing(&config).unwrap();
         assert!(Credential::load(&config).is_err());
         durable::replace(&file, &[1; 31]).unwrap();

@@ -193,4 +193,3 @@ pub(crate) fn load_all(keys: &Path, credential: &Credential) -> Result<Vec<Store
     }
     Ok(found)
 }
-

@@ -1,6 +1,6 @@
 //! Registration and expansion.
 
-use super::support::{AES, Member, World, cek, ec, rsa};
+use super::support::{Member, World, cek, ec, rsa};
 use openssl::nid::Nid;
 use openssl::x509::X509;
 use twinseal_proto::api::ProblemCode;
@@ -71,10 +71,9 @@ async fn what_can_be_seen_is_refused_by_name() {
         (with_encrypted_key(&good, |key| key.fill(0xff)), "modulus"),
         (with_encrypted_key(&good, |key| key.truncate(256)), "length"),
     ] {
-        for refused in [
-            world.register(group, &info).await.unwrap_err(),
-            world.expand(group, &info, &handles).await.unwrap_err(),
-        ] {
+        for refused in
+            [world.register(group, &info).await.unwrap_err(), world.expand(group, &info, &handles).await.unwrap_err()]
+        {
             assert_eq!(refused.code, ProblemCode::BadRequest);
             assert!(refused.detail.contains(named), "{} / {named}", refused.detail);
         }
@@ -151,7 +150,35 @@ async fn members_are_denied_one_by_one() {
     world.say(&GroupsrvChange::MemberKeyChanged { group, handle, recipient }).await;
     let answer = world.expand(group, &info, &[handle]).await.unwrap();
     assert_eq!(suspended.open(&answer.wraps[0]), vec![9; 32]);
-    assert!(AES.key_len() == Some(32));
+}
+
+#[tokio::test]
+async fn many_answers_keep_the_order_of_the_question() {
+    let world = World::new().await;
+    let group = world.group(1, History::SinceJoin).await;
+    let members = [1, 2].map(|number| Member::new(&world.authority, number, ec(Nid::X9_62_PRIME256V1)));
+    let mut handles = Vec::new();
+    let mut last = 0;
+    for number in 0..70 {
+        let (handle, recipient) = (Handle::from_random([number; 16]), members[usize::from(number % 2)].recipient());
+        handles.push(handle);
+        if number % 7 != 3 {
+            last = world.authority.say(&GroupsrvChange::MemberJoined { group, handle, recipient });
+        }
+    }
+    world.caught_up(last).await;
+    let key = world.key(group, KeyAlgorithm::P256).await;
+    let info = sealed(&key, 6);
+    world.register(group, &info).await.unwrap();
+    let answer = world.expand(group, &info, &handles).await.unwrap();
+    assert_eq!(answer.wraps.len(), 70);
+    for (number, wrap) in answer.wraps.iter().enumerate() {
+        if number % 7 == 3 {
+            assert_eq!(*wrap, Wrapped::Denied(Denied::NotAMember));
+        } else {
+            assert_eq!(members[number % 2].open(wrap), vec![6; 32]);
+        }
+    }
 }
 
 #[tokio::test]

@@ -96,11 +96,8 @@ async fn a_pair_that_was_begun_is_finished() {
     let world = World::new().await;
     let group = world.group(1, History::All).await;
     // As a daemon leaves it that dies after the pair was stored: no certificate in the file.
-    let name = crate::keys::file::KeyName {
-        group,
-        epoch: twinseal_proto::ids::Epoch(1),
-        algorithm: KeyAlgorithm::P256,
-    };
+    let name =
+        crate::keys::file::KeyName { group, epoch: twinseal_proto::ids::Epoch(1), algorithm: KeyAlgorithm::P256 };
     let credential = crate::keys::credential::Credential::load(&world.config).unwrap();
     let key = ec(Nid::X9_62_PRIME256V1);
     let stored = crate::keys::file::StoredKey { name, key, certified: None };

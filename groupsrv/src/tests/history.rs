@@ -9,6 +9,7 @@ use twinseal_proto::api::expand::{Denied, Wrapped};
 use twinseal_proto::api::keys::KeyAlgorithm;
 use twinseal_proto::cms::recipient::{Originator, RecipientId, RecipientInfo};
 use twinseal_proto::feed::History;
+use twinseal_proto::ids::GroupId;
 
 const LATER: Wrapped = Wrapped::Denied(Denied::JoinedLater);
 
@@ -126,6 +127,9 @@ async fn a_stale_lease_stops_expansion_and_not_registration() {
     let info = sealed(&key, 1);
     world.register(group, &info).await.unwrap();
     let refused = world.expand(group, &info, &[member.handle]).await.unwrap_err();
+    assert_eq!(refused.code, ProblemCode::Unavailable);
+    // Whatever else is wrong with it: an index that is being rebuilt must not make exploders give up.
+    let refused = world.expand(GroupId::from_random([9; 16]), &info, &[member.handle]).await.unwrap_err();
     assert_eq!(refused.code, ProblemCode::Unavailable);
     world.authority.lease.store(300, Ordering::Relaxed);
     wait(|| world.service.lease.live()).await;

@@ -21,9 +21,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use twinseal_proto::api::expand::{ExpandRequest, Expanded, Wrapped};
 use twinseal_proto::api::feed::{Feed, FeedPage, FeedRequest};
-use twinseal_proto::api::group_certificate::{
-    GroupCertificate, GroupCertificateRequest, GroupCertificateResponse,
-};
+use twinseal_proto::api::group_certificate::{GroupCertificate, GroupCertificateRequest, GroupCertificateResponse};
 use twinseal_proto::api::keys::KeyAlgorithm;
 use twinseal_proto::api::tickets::{RegisterRequest, Registered};
 use twinseal_proto::api::{Problem, ProblemCode};
@@ -285,8 +283,7 @@ impl World {
         pins.save(dir.path()).unwrap();
         let exploder = Caller::Certificate { pin, certificate: Arc::new(certificate) };
         let stop = CancellationToken::new();
-        let service =
-            build(&config, &identity, &authority.trust(), certsrv.clone(), stop.clone()).await.unwrap();
+        let service = build(&config, &identity, &authority.trust(), certsrv.clone(), stop.clone()).await.unwrap();
         let world = Self { authority, service, exploder, identity, config, certsrv, dir, stop };
         world.follow();
         world

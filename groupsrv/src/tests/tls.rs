@@ -25,8 +25,7 @@ async fn pinned_exploders_get_in_and_hear_of_new_keys_at_once() {
     let base = format!("https://{}", listener.local_addr().unwrap());
     let stop = world.service.stop.clone();
     tokio::spawn(serve_tls(listener, acceptor, routes(Arc::clone(&world.service)), stop));
-    let client =
-        |who| Client::pinned(&base, &world.authority.root, world.identity.pin().unwrap(), Some(who)).unwrap();
+    let client = |who| Client::pinned(&base, &world.authority.root, world.identity.pin().unwrap(), Some(who)).unwrap();
     let ask = |version: &str, wait| CertsRequest { version: version.to_owned(), wait };
     let patience = Duration::from_secs(30);
 
@@ -48,11 +47,14 @@ async fn pinned_exploders_get_in_and_hear_of_new_keys_at_once() {
     world.key(group, KeyAlgorithm::P256).await;
     let page = exploder.call::<Certs>(&ask("", 0), patience).await.unwrap();
     let states: Vec<_> = page.groups.unwrap()[0].epochs.iter().map(|e| (e.epoch.0, e.algorithm, e.state)).collect();
-    assert_eq!(states, [
-        (2, KeyAlgorithm::P256, EpochState::Live),
-        (1, KeyAlgorithm::Rsa3072, EpochState::Retained),
-        (1, KeyAlgorithm::P256, EpochState::Retained),
-    ]);
+    assert_eq!(
+        states,
+        [
+            (2, KeyAlgorithm::P256, EpochState::Live),
+            (1, KeyAlgorithm::Rsa3072, EpochState::Retained),
+            (1, KeyAlgorithm::P256, EpochState::Retained),
+        ]
+    );
     world.say(&GroupsrvChange::GroupDeleted { group }).await;
     let page = exploder.call::<Certs>(&ask(&page.version, 20), patience).await.unwrap();
     assert_eq!(page.groups, Some(vec![]));

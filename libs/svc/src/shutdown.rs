@@ -19,6 +19,7 @@ pub fn on_signals() -> std::io::Result<CancellationToken> {
         stop.cancel();
         tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
         tracing::warn!("stopped at once, as asked again");
+        #[expect(clippy::disallowed_methods, reason = "asked twice: there is nothing to wait for")]
         std::process::exit(1);
     });
     Ok(token)

@@ -160,6 +160,14 @@ impl Store {
     /// The engine's or the operating system's.
     pub fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         self.apply(batch)?;
+        self.sync()
+    }
+
+    /// Makes all that was applied so far durable; nothing to do when it is. Blocks.
+    ///
+    /// # Errors
+    /// The engine's or the operating system's.
+    pub fn sync(&self) -> Result<(), StoreError> {
         let mine = self.sync.applied.load(Ordering::Acquire);
         let mut synced = self.sync.synced.lock().unwrap_or_else(PoisonError::into_inner);
         if *synced >= mine {

@@ -102,3 +102,17 @@ async fn a_compromised_key_is_not_certified_again() {
     certsrv.enrol(&basic("ann"), &other).await.unwrap();
     certsrv.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forged_request_does_not_touch_the_connections_of_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let certsrv = Running::new(&dir).await;
+    certsrv.account("ann", None).await;
+    let mut forged = csr(&ec_key(), &["email:ann@members.test"]);
+    *forged.last_mut().unwrap() ^= 1;
+    for _ in 0..20 {
+        assert_eq!(certsrv.enrol(&basic("ann"), &forged).await.unwrap_err().code, ProblemCode::BadRequest);
+        assert_eq!(certsrv.plain("GET", CA_CERTS, "", "").await.0, 200);
+    }
+    certsrv.stop().await;
+}

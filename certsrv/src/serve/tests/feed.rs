@@ -101,7 +101,8 @@ async fn a_membership_follows_its_certificate() {
     assert_eq!(state(&certsrv.members(LIST).await), Some(MemberState::Active));
     let again = certsrv.enrol(&super::harness::basic("ann"), &csr).await.unwrap();
     assert_ne!(first.to_der().unwrap(), again.to_der().unwrap());
-    let serial = certsrv.members(LIST).await.iter().find_map(|m| (m.address == address("ann")).then(|| m.serial.clone()));
+    let serial =
+        certsrv.members(LIST).await.iter().find_map(|m| (m.address == address("ann")).then(|| m.serial.clone()));
     let serial = serial.flatten().unwrap();
     let revoke = RevokeRequest { serial: serial.to_lowercase(), reason: RevocationReason::CessationOfOperation };
     let once = certsrv.admin::<Revoke>(&revoke).await.unwrap();
@@ -112,7 +113,11 @@ async fn a_membership_follows_its_certificate() {
 
     let told: Vec<GroupsrvChange> = follow(&groupsrv, View::Groupsrv).await;
     let wanted = [
-        "group-created", "member-joined", "member-joined", "member-key-changed", "member-suspended",
+        "group-created",
+        "member-joined",
+        "member-joined",
+        "member-key-changed",
+        "member-suspended",
         "member-key-changed",
     ];
     assert_eq!(kinds(&told), wanted);
@@ -134,7 +139,8 @@ async fn members_join_and_leave_by_certificate() {
     let open = ListRequest { list: LIST.parse().unwrap() };
     let closed = ListRequest { list: "closed@lists.test".parse().unwrap() };
     let none = ListRequest { list: "none@lists.test".parse().unwrap() };
-    let code = |result: Result<_, Problem>| result.map(|_: twinseal_proto::api::groups::Membership| ()).unwrap_err().code;
+    let code =
+        |result: Result<_, Problem>| result.map(|_: twinseal_proto::api::groups::Membership| ()).unwrap_err().code;
     for _ in 0..2 {
         assert!(call::<Join>(&client, &open).await.unwrap().member);
     }
@@ -182,7 +188,8 @@ async fn a_waiting_consumer_hears_of_a_change_at_once_and_others_hear_nothing() 
         assert_eq!(refused.code, ProblemCode::NotAuthenticated);
     }
     // A service that waits does not keep certsrv from stopping.
-    let waiting = tokio::spawn(async move { call::<Feed>(&groupsrv.client, &FeedRequest { after: 99, wait: 20 }).await });
+    let waiting =
+        tokio::spawn(async move { call::<Feed>(&groupsrv.client, &FeedRequest { after: 99, wait: 20 }).await });
     let start = Instant::now();
     tokio::time::sleep(Duration::from_millis(200)).await;
     certsrv.stop().await;

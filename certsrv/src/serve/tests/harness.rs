@@ -164,9 +164,8 @@ impl Running {
 
     /// A caller with this certificate, or with none.
     pub(super) fn client(&self, own: Option<(&PKey<Private>, &X509)>) -> Client {
-        let identity = own.map(|(key, certificate)| {
-            Identity::new(key.clone(), vec![certificate.clone()], self.app.root.clone())
-        });
+        let identity =
+            own.map(|(key, certificate)| Identity::new(key.clone(), vec![certificate.clone()], self.app.root.clone()));
         Client::pinned(&self.url, &self.app.root, self.app.pin, identity.as_ref()).unwrap()
     }
 
@@ -184,8 +183,7 @@ impl Running {
             let mut stream = tls.connect("x", tcp).unwrap();
             stream.write_all(request.as_bytes()).unwrap();
             let mut text = Vec::new();
-            // A close without close_notify is an end too.
-            let _ = stream.read_to_end(&mut text);
+            stream.read_to_end(&mut text).unwrap();
             String::from_utf8(text).unwrap()
         })
         .await

@@ -85,8 +85,10 @@ async fn ten_thousand() {
     certsrv.group(LIST, "owner", JoinPolicy::Closed).await;
     let key = B64(ec_key().public_key_to_der().unwrap());
     let names: Vec<String> = (0..10_000).map(|n| format!("m{n}")).collect();
-    let accounts =
-        names.iter().map(|n| NewAccount { address: address(n), password: None, public_key: Some(key.clone()) }).collect();
+    let accounts = names
+        .iter()
+        .map(|n| NewAccount { address: address(n), password: None, public_key: Some(key.clone()) })
+        .collect();
     let start = std::time::Instant::now();
     certsrv.admin::<AddAccounts>(&AddAccountsRequest { accounts }).await.unwrap();
     let accounts = start.elapsed();

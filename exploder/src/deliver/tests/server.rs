@@ -154,9 +154,11 @@ impl Inner {
             match verb.as_str() {
                 "EHLO" => {
                     let mut reply = "250-sink.test".to_owned();
-                    for (keyword, on) in
-                        [("PIPELINING", self.script.pipelining), ("SMTPUTF8", self.script.smtp_utf8), ("STARTTLS", start_tls)]
-                    {
+                    for (keyword, on) in [
+                        ("PIPELINING", self.script.pipelining),
+                        ("SMTPUTF8", self.script.smtp_utf8),
+                        ("STARTTLS", start_tls),
+                    ] {
                         if on {
                             reply.push_str(&format!("\r\n250-{keyword}"));
                         }
