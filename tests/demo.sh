@@ -36,26 +36,24 @@ empty() { ! queued; }
 say "Starting certsrv, groupsrv and exploder as three processes, and enrolling three members"
 wait_for "the lab" test -s "$lab/lab.json"
 list=$(field list) smtp=$(field smtp)
-echo "list: $list   m1: RSA-2048, m2: P-256, m3: RSA-3072   services: $(pgrep -P "$running" | tr '\n' ' ')"
+echo "list: $list   m1: RSA-2048, m2: P-256, m3: RSA-3072   processes: $(sed -n 's/^ *"\(exploder\|groupsrv\|certsrv\)": \([0-9][0-9]*\),*$/\1 \2 /p' "$lab/lab.json" | tr -d '\n')"
 
 columns() { # title and file, three times
-	local width=46
-	paste -d '\001' <(fold -w $width "$2") <(fold -w $width "$4") <(fold -w $width "$6") | {
-		printf "%s%-${width}s%s  %s%-${width}s%s  %s%s%s\n" "$red" "$1" "$plain" "$yellow" "$3" "$plain" "$green" "$5" "$plain"
-		while IFS=$'\001' read -r a b c; do
-			printf "%s%-${width}s%s  %s%-${width}s%s  %s%s%s\n" "$red" "$a" "$plain" "$yellow" "$b" "$plain" "$green" "$c" "$plain"
-		done
-	}
+	paste <(fold -w 44 "$2") <(fold -w 44 "$4") <(fold -w 44 "$6") |
+		awk -F'\t' -v a="$1" -v b="$3" -v c="$5" -v red="$red" -v yellow="$yellow" -v green="$green" -v bold="$bold" -v plain="$plain" '
+			function row(style, x, y, z) { printf "%s%s%-46s%s%s%s%-46s%s%s%s%s%s\n", style, red, x, plain, style, yellow, y, plain, style, green, z, plain }
+			BEGIN { row(bold, a, b, c) }
+			{ row("", $1, $2, $3) }'
 }
-spool_view() { tail -c 176 "$(ls "$lab"/exploder/spool/seg-*.log | tail -1)" | od -An -tx1 -w15 | sed 's/^ //'; }
-audit_view() { "$lab/bin/groupsrv" audit show | tail -1 | head -c 540; echo; }
+spool_view() { tail -c 168 "$(ls "$lab"/exploder/spool/seg-*.log | tail -1)" | od -An -tx1 -w14 | sed 's/^ //'; }
+audit_view() { "$lab/bin/groupsrv" audit show | tail -1 | head -c 560; echo; }
 read_view() { # number of the copy, members...
 	local number=$1 m
 	shift
 	for m in "$@"; do
 		echo "m$m reads:"
 		member "$m" read --accept-unsigned "$lab/sink/m$m@members.test/$number.eml" 2>"$work/status" | sed 's/^/  /'
-		sed 's/^twinseal: //; s/^/  (/; s/$/)/' "$work/status" | cut -c1-44
+		sed 's/ (certificate.*//; s/.*/  (&)/' "$work/status"
 	done
 }
 show() { # number of the copy, members...

@@ -42,9 +42,14 @@ impl Up {
         self.lab = Lab::read(&self.dir).unwrap();
     }
 
-    /// Runs a wrapper of the lab.
+    /// Runs a wrapper of the lab. The lab keeps a dead daemon's sockets open, so whoever asks one waits: not for long.
     pub(crate) fn bin(&self, name: &str, arguments: &[&str]) -> Output {
-        Command::new(self.lab.bin.join(name)).args(arguments).output().unwrap()
+        Command::new("timeout").arg("90").arg(self.lab.bin.join(name)).args(arguments).output().unwrap()
+    }
+
+    /// [`Self::bin`] for what may meet a dead daemon.
+    pub(crate) fn bin_briefly(&self, name: &str, arguments: &[&str]) -> Output {
+        Command::new("timeout").arg("3").arg(self.lab.bin.join(name)).args(arguments).output().unwrap()
     }
 
     /// Runs a wrapper of the lab, which must succeed, and gives what it printed.
@@ -85,7 +90,9 @@ impl Up {
 
     /// Runs the member tool as `member` with `input` on its standard input.
     pub(crate) fn twinseal(&self, member: &Member, arguments: &[&str], input: &[u8]) -> Output {
-        pipe(Command::new(self.lab.bin.join("twinseal")).args(arguments).env("TWINSEAL_HOME", &member.home), input)
+        let mut command = Command::new("timeout");
+        command.arg("20").arg(self.lab.bin.join("twinseal")).args(arguments).env("TWINSEAL_HOME", &member.home);
+        pipe(&mut command, input)
     }
 
     /// The copies that `address` got so far.
