@@ -6,6 +6,7 @@ mod canary;
 mod clients;
 mod crash;
 mod demo_story;
+mod dialogues;
 mod matrix;
 mod outage;
 mod refusals;
