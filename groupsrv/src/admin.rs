@@ -4,20 +4,24 @@ use crate::record::Event;
 use crate::service::{Service, internal};
 use std::sync::{Arc, PoisonError};
 use twinseal_proto::api::Problem;
-use twinseal_proto::api::admin::groupsrv::{AllowExploderRequest, AllowedPeers, CreateKeyRequest, CreatedKey};
+use twinseal_proto::api::admin::groupsrv::{
+    AllowExploderRequest, AllowedPeers, CreateKeyRequest, CreatedKey, ListedKeys,
+};
 use twinseal_proto::api::admin::{Nothing, Status};
 use twinseal_proto::api::keys::GroupKeys;
+use twinseal_proto::time::UnixTime;
 use twinseal_svc::http::Caller;
 
 /// `POST /v1/admin/status`.
 pub(crate) async fn status(service: Arc<Service>, _: Caller, _: Nothing) -> Result<Status, Problem> {
+    service.pass_day(UnixTime::now());
     Ok(Status {
         service: "groupsrv".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ready: service.is_ready(),
         feed_sequence: service.roster.sequence(),
         lease_seconds: service.lease.left().map(|left| left.as_secs()),
-        warnings: service.warnings.clone(),
+        warnings: service.warnings.iter().cloned().chain(service.substituted_warning()).collect(),
     })
 }
 
@@ -32,8 +36,12 @@ pub(crate) async fn create_key(
 }
 
 /// `POST /v1/admin/keys/list`.
-pub(crate) async fn list_keys(service: Arc<Service>, _: Caller, _: Nothing) -> Result<Vec<GroupKeys>, Problem> {
-    Ok(service.ring().published(|group| !service.roster.is_deleted(group)))
+pub(crate) async fn list_keys(service: Arc<Service>, _: Caller, _: Nothing) -> Result<Vec<ListedKeys>, Problem> {
+    service.pass_day(UnixTime::now());
+    let published = service.ring().published(|group| !service.roster.is_deleted(group));
+    let listed =
+        |GroupKeys { group, epochs }| ListedKeys { group, epochs, substituted: service.told_substituted(&group) };
+    Ok(published.into_iter().map(listed).collect())
 }
 
 /// `POST /v1/admin/exploders/allow`.

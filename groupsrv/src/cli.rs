@@ -240,6 +240,9 @@ async fn keys(config: &Config, command: KeyCommand, show: &Show) -> Result<()> {
                         let state = if key.state == EpochState::Live { "live" } else { "retained" };
                         lines.push(format!("{} {} {} {state}", group.group, key.epoch, algorithm_name(key.algorithm)));
                     }
+                    lines.extend(
+                        group.substituted.filter(|told| told.number > 0).map(|told| format!("{} {told}", group.group)),
+                    );
                 }
                 lines.join("\n")
             })

@@ -10,10 +10,11 @@ use crate::service::{Service, internal};
 use std::sync::Arc;
 use twinseal_proto::api::expand::{Denied, ExpandRequest, Expanded, Wrapped};
 use twinseal_proto::api::{Problem, ProblemCode};
-use twinseal_proto::cms::unwrap::UnwrapError;
+use twinseal_proto::cms::unwrap::{self, UnwrapError};
 use twinseal_proto::encoding::{B64, Digest};
 use twinseal_proto::ids::{GroupId, Handle};
 use twinseal_proto::secret::Cek;
+use twinseal_proto::time::UnixTime;
 use twinseal_svc::{failpoint, http};
 
 /// Fewest members for which wrapping is spread over the cores: below, handing the work around costs more.
@@ -29,9 +30,10 @@ pub(crate) async fn expand(
     // 1. Authentication.
     let caller = service.caller(&caller);
     let group = request.group;
-    let outcome = match steps(&service, caller, request).await {
+    let mut message = None;
+    let outcome = match steps(&service, caller, request, &mut message).await {
         Ok(expanded) => Ok(expanded),
-        Err(problem) => Err(service.refuse(caller, Call::Expand, group, problem).await),
+        Err(problem) => Err(service.refuse(caller, Call::Expand, group, message, problem).await),
     };
     timer.observe_duration();
     failpoint::hit("groupsrv.expand.before-reply");
@@ -39,7 +41,13 @@ pub(crate) async fn expand(
     outcome
 }
 
-async fn steps(service: &Arc<Service>, caller: Caller, request: ExpandRequest) -> Result<Expanded, Problem> {
+/// `named`: the look-up value of the message, as soon as it is known.
+async fn steps(
+    service: &Arc<Service>,
+    caller: Caller,
+    request: ExpandRequest,
+    named: &mut Option<Digest>,
+) -> Result<Expanded, Problem> {
     // 2. Parsing, and all checks that need no private key. Whether the caller may ask, and whether the roster is fresh,
     // comes before: with a roster that is being rebuilt nothing else could be said rightly.
     let call = admit(caller, Ask::Expand, service.lease.left()).map_err(stopped)?;
@@ -48,18 +56,14 @@ async fn steps(service: &Arc<Service>, caller: Caller, request: ExpandRequest) -
     let presented = present(&service.ring(), &service.roster, &group, recipient_info.as_ref(), content_algorithm)
         .map_err(|refused| refused.problem())?;
     let (message, epoch) = (presented.message(), presented.key.epoch);
+    *named = Some(message);
     let presented = Arc::new(presented);
 
     // 3. Authorisation: of the message, then of each member.
     let first_seen = registered(service, &presented).await?;
     let mut seen = call.about(first_seen).map_err(stopped)?;
-    let selected = service.roster.select(&group, &handles);
-    let Selected { history, members } = selected.ok_or_else(|| parse::Refused::NoGroup.problem())?;
-    let decisions = |seen: &Message| -> Vec<Decision> {
-        let standings = members.iter().map(|member| member.as_ref().map(|member| member.standing()));
-        handles.iter().zip(standings).map(|(handle, standing)| decide(seen, history, *handle, standing)).collect()
-    };
-    let grant = decisions(&seen).into_iter().find_map(|decision| match decision {
+    let select = || service.roster.select(&group, &handles).ok_or_else(|| parse::Refused::NoGroup.problem());
+    let grant = decisions(&seen, &handles, &select()?).find_map(|decision| match decision {
         Decision::Grant(grant) => Some(grant),
         Decision::Denied(_) => None,
     });
@@ -74,8 +78,10 @@ async fn steps(service: &Arc<Service>, caller: Caller, request: ExpandRequest) -
     }
     failpoint::hit("groupsrv.expand.after-unwrap");
 
-    // 5 and 6. Wrapping on all cores, while the record becomes durable and with it what the opening told.
-    let decisions = decisions(&seen);
+    // 5 and 6. Wrapping on all cores, while the record becomes durable and with it what the opening told. The roster is
+    // asked again: whoever left while the key was opened gets nothing.
+    let selected = select()?;
+    let decisions: Vec<Decision> = decisions(&seen, &handles, &selected).collect();
     let (granted, denied) = sorted(&handles, &decisions);
     count(service, granted.len(), &denied);
     let identity = opened.as_ref().map(|opened| opened.identity);
@@ -84,7 +90,7 @@ async fn steps(service: &Arc<Service>, caller: Caller, request: ExpandRequest) -
     let event = Event::Expanded { caller, group, epoch, message, identity, first_seen, granted, denied };
     let cek = opened.map(|opened| opened.cek);
     let (wraps, recorded, synced) = tokio::join!(
-        wrap_all(decisions.into_iter().zip(members).collect(), cek),
+        wrap_all(decisions.into_iter().zip(selected.members).collect(), cek),
         service.record(event),
         sync(service, identity.is_some()),
     );
@@ -92,6 +98,12 @@ async fn steps(service: &Arc<Service>, caller: Caller, request: ExpandRequest) -
     synced?;
     failpoint::hit("groupsrv.expand.after-audit");
     Ok(Expanded { wraps: wraps? })
+}
+
+/// The decision about each member, in order, as the roster is at one moment.
+fn decisions(seen: &Message, handles: &[Handle], selected: &Selected) -> impl Iterator<Item = Decision> {
+    let standings = selected.members.iter().map(|member| member.as_ref().map(|member| member.standing()));
+    handles.iter().zip(standings).map(|(handle, standing)| decide(seen, selected.history, *handle, standing))
 }
 
 /// The first-seen of a registered key; `None` if one of its look-up values is not registered.
@@ -128,10 +140,10 @@ async fn open(
 ) -> Result<Opened, Problem> {
     let work = move |service: &Service| {
         let Presented { key, rid, info, content, .. } = &*presented;
-        let cek =
+        let opened =
             key.check(info, rid, content).map_err(UnwrapError::from).and_then(|checked| key.open(grant, &checked));
         service.metrics.unwraps.inc();
-        let cek = cek.map_err(|error| match error {
+        let unwrap::Opened { cek, substituted } = opened.map_err(|error| match error {
             UnwrapError::Key(error) => {
                 internal("group key", &error);
                 Problem::new(ProblemCode::Unavailable, "the group's key does not answer")
@@ -143,7 +155,10 @@ async fn open(
         })?;
         let identity = service.identity.identity(&group, &cek).map_err(|error| internal("identity", &error))?;
         let known = service.index.opened(&identity, presented.message(), first_seen);
-        Ok(Opened { cek, identity, first_seen: known.map_err(|error| internal("index", &error))? })
+        let known = known.map_err(|error| internal("index", &error))?;
+        // A wrapped key counts once, however many calls it takes.
+        service.count_substituted(group, substituted.unwrap_u8() & u8::from(known.new), UnixTime::now());
+        Ok(Opened { cek, identity, first_seen: known.first_seen })
     };
     service.blocking(work).await?
 }

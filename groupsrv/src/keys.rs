@@ -13,10 +13,9 @@ use twinseal_proto::cms::algorithm::ContentAlgorithm;
 use twinseal_proto::cms::certificate::CertificateKey;
 use twinseal_proto::cms::der::DerError;
 use twinseal_proto::cms::recipient::{RecipientId, RecipientInfo};
-use twinseal_proto::cms::unwrap::{Checked, PrivateKeyOps, PublicCheck, RejectionSecret, UnwrapError};
+use twinseal_proto::cms::unwrap::{Checked, Opened, PrivateKeyOps, PublicCheck, RejectionSecret, UnwrapError};
 use twinseal_proto::encoding::B64;
 use twinseal_proto::ids::{Epoch, GroupId};
-use twinseal_proto::secret::Cek;
 
 /// A holder of one private key: a software key in a sealed file, or a token.
 pub(crate) struct KeyHolder {
@@ -79,7 +78,7 @@ impl GroupKey {
     ///
     /// # Errors
     /// [`UnwrapError`].
-    pub(crate) fn open(&self, grant: Grant, checked: &Checked<'_>) -> Result<Cek, UnwrapError> {
+    pub(crate) fn open(&self, grant: Grant, checked: &Checked<'_>) -> Result<Opened, UnwrapError> {
         grant.spend();
         checked.open(&*self.holder.ops, &self.holder.rejection)
     }

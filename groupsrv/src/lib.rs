@@ -10,6 +10,8 @@
 //! 6. Audit, `record.rs`: who asked, for which message, who got it and who did not, durable before the answer.
 //! 7. Answer.
 //!
+//! How many wrapped keys were answered with a substitute is told by the day: `substituted.rs` counts, `daily.rs` tells.
+//!
 //! `expand.rs` runs these steps from top to bottom; `register.rs` is the call that comes before, `certs.rs` tells the
 //! exploders which keys there are.
 //!
@@ -22,8 +24,8 @@ mod authn;
 mod authz;
 mod certs;
 pub mod cli;
-mod colocation;
 pub mod config;
+mod daily;
 mod expand;
 mod identity;
 mod keys;
@@ -36,6 +38,7 @@ mod roster;
 mod run;
 mod service;
 mod store;
+mod substituted;
 #[cfg(test)]
 mod tests;
 

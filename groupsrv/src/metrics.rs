@@ -1,12 +1,14 @@
 //! What `/metrics` counts. Names and numbers only: no group, no handle.
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 /// The counters of this daemon.
 #[derive(Clone)]
 pub(crate) struct Metrics {
-    /// All of them.
+    /// What exploders may read too.
     pub(crate) registry: Registry,
+    /// All of them, for the operators' own listener.
+    pub(crate) for_operators: Registry,
     /// RecipientInfos made for members.
     pub(crate) wraps: IntCounter,
     /// Wrapped keys opened.
@@ -17,6 +19,9 @@ pub(crate) struct Metrics {
     pub(crate) refusals: IntCounterVec,
     /// Seconds from the request to the answer of `expand`.
     pub(crate) expand_seconds: Histogram,
+    /// Substitute keys given on the last finished day, of all groups. Not for exploders: they choose what is opened, and even
+    /// one number a day tells them something.
+    pub(crate) substituted: IntGauge,
 }
 
 impl Metrics {
@@ -34,12 +39,18 @@ impl Metrics {
         let buckets = vec![0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0];
         let latency = HistogramOpts::new("groupsrv_expand_seconds", "Time of an expand call").buckets(buckets);
         let expand_seconds = Histogram::with_opts(latency)?;
-        registry.register(Box::new(wraps.clone()))?;
-        registry.register(Box::new(unwraps.clone()))?;
-        registry.register(Box::new(registrations.clone()))?;
-        registry.register(Box::new(refusals.clone()))?;
-        registry.register(Box::new(expand_seconds.clone()))?;
-        Ok(Self { registry, wraps, unwraps, registrations, refusals, expand_seconds })
+        let text = "Wrapped keys of the last finished day (UTC) that did not open and were answered with substitutes";
+        let substituted = IntGauge::new("groupsrv_substituted_last_day", text)?;
+        let for_operators = Registry::new();
+        for registry in [&registry, &for_operators] {
+            registry.register(Box::new(wraps.clone()))?;
+            registry.register(Box::new(unwraps.clone()))?;
+            registry.register(Box::new(registrations.clone()))?;
+            registry.register(Box::new(refusals.clone()))?;
+            registry.register(Box::new(expand_seconds.clone()))?;
+        }
+        for_operators.register(Box::new(substituted.clone()))?;
+        Ok(Self { registry, for_operators, wraps, unwraps, registrations, refusals, expand_seconds, substituted })
     }
 
     /// Counts `number` refusals for `reason`.

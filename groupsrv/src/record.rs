@@ -67,6 +67,9 @@ pub(crate) enum Event {
         call: Call,
         /// For which group, as the caller named it.
         group: GroupId,
+        /// For which message; `None` when it was refused before that was known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<Digest>,
         /// Why.
         reason: String,
     },
@@ -91,8 +94,6 @@ pub(crate) enum Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Call {
-    /// Of the list of certificates.
-    Certs,
     /// Of registration.
     Register,
     /// Of expansion.
@@ -114,7 +115,8 @@ impl Event {
         match self {
             Self::Registered { message, .. } => message.contains(wanted),
             Self::Expanded { message, .. } => message == wanted,
-            Self::Refused { .. } | Self::KeyCreated { .. } | Self::ExploderPinned { .. } => false,
+            Self::Refused { message, .. } => message.as_ref() == Some(wanted),
+            Self::KeyCreated { .. } | Self::ExploderPinned { .. } => false,
         }
     }
 
@@ -144,8 +146,10 @@ impl fmt::Display for Record {
                 write!(f, "expanded group={group} epoch={epoch} message={message} first_seen={first_seen}")?;
                 write!(f, " granted={granted} denied={denied}")
             }
-            Event::Refused { caller, call, group, reason } => {
-                write!(f, "refused call={call:?} caller={caller} group={group} reason={reason:?}")
+            Event::Refused { caller, call, group, message, reason } => {
+                write!(f, "refused call={call:?} caller={caller} group={group}")?;
+                message.iter().try_for_each(|message| write!(f, " message={message}"))?;
+                write!(f, " reason={reason:?}")
             }
             Event::KeyCreated { key, public_key } => {
                 let algorithm = crate::keys::file::algorithm_name(key.algorithm);
@@ -179,6 +183,14 @@ mod tests {
                 granted: vec![one],
                 denied: vec![(two, Denied::JoinedLater)],
             },
+            Event::Refused {
+                caller: digest,
+                call: Call::Expand,
+                group,
+                message: Some(digest),
+                reason: "no".to_owned(),
+            },
+            Event::Refused { caller: digest, call: Call::Register, group, message: None, reason: String::new() },
             Event::KeyCreated { key, public_key: digest },
             Event::ExploderPinned { pin: digest, allowed: false },
         ] {

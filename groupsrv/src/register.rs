@@ -9,6 +9,7 @@ use crate::store::{Registered as Outcome, Registration};
 use std::sync::Arc;
 use twinseal_proto::api::tickets::{RegisterRequest, Registered};
 use twinseal_proto::api::{Problem, ProblemCode};
+use twinseal_proto::encoding::Digest;
 use twinseal_proto::time::UnixTime;
 use twinseal_svc::{failpoint, http};
 
@@ -20,16 +21,19 @@ pub(crate) async fn register(
 ) -> Result<Registered, Problem> {
     let caller = service.caller(&caller);
     let group = request.group;
-    match try_register(&service, caller, request).await {
+    let mut message = None;
+    match try_register(&service, caller, request, &mut message).await {
         Ok(registered) => Ok(registered),
-        Err(problem) => Err(service.refuse(caller, Call::Register, group, problem).await),
+        Err(problem) => Err(service.refuse(caller, Call::Register, group, message, problem).await),
     }
 }
 
+/// `named`: the look-up value of the message, as soon as it is known.
 async fn try_register(
     service: &Arc<Service>,
     caller: crate::authn::Caller,
     request: RegisterRequest,
+    named: &mut Option<Digest>,
 ) -> Result<Registered, Problem> {
     let group = request.group;
     admit(caller, Ask::Register, service.lease.left()).map_err(stopped)?;
@@ -41,6 +45,7 @@ async fn try_register(
         present(&service.ring(), &service.roster, &group, request.recipient_info.as_ref(), content_algorithm)
             .map_err(|refused| refused.problem())?;
 
+    *named = Some(presented.message());
     let epoch = presented.key.epoch;
     let new = Registration {
         first_seen: service.roster.sequence(),

@@ -1,8 +1,8 @@
 //! `serve`: the service put together, its listeners, its end.
 
 use crate::certs::Page;
-use crate::colocation;
 use crate::config::Config;
+use crate::daily;
 use crate::identity::IdentityKey;
 use crate::keys::KeyRing;
 use crate::keys::create::{Creator, check_all};
@@ -13,14 +13,16 @@ use crate::rebuild::rebuild;
 use crate::roster::Roster;
 use crate::service::{Service, admin_routes, chain, routes};
 use crate::store::Index;
+use crate::substituted::Substituted;
 use anyhow::{Context as _, Result, anyhow};
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use twinseal_proto::encoding::Digest;
 use twinseal_proto::feed::Cursor;
+use twinseal_proto::time::UnixTime;
 use twinseal_svc::audit::Audit;
 use twinseal_svc::client::Client;
 use twinseal_svc::follow::{Lease, follow};
@@ -28,7 +30,7 @@ use twinseal_svc::join::FeedTrust;
 use twinseal_svc::listen::Sockets;
 use twinseal_svc::pins::{Peer, Pins};
 use twinseal_svc::tls::{Clients, Identity, acceptor};
-use twinseal_svc::{admin, durable, http, shutdown, telemetry};
+use twinseal_svc::{admin, colocation, durable, http, shutdown, telemetry};
 
 /// Takes the lock of the state directory.
 ///
@@ -72,15 +74,20 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
         known.pins.read().unwrap_or_else(PoisonError::into_inner).peer(pin) == Some(Peer::Exploder)
     }));
     let acceptor = acceptor(&identity, pinned)?;
-    let health = || {
+    let health = |registry: &prometheus::Registry| {
         let service = Arc::clone(&service);
-        telemetry::routes(service.metrics.registry.clone(), move || service.is_ready())
+        telemetry::routes(registry.clone(), move || service.is_ready())
     };
     let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(http::serve_tls(https, acceptor, routes(Arc::clone(&service)).merge(health()), stop.clone()));
+    tasks.spawn(http::serve_tls(
+        https,
+        acceptor,
+        routes(Arc::clone(&service)).merge(health(&service.metrics.registry)),
+        stop.clone(),
+    ));
     tasks.spawn(admin::serve(admin_socket, admin_routes(Arc::clone(&service)), stop.clone()));
     if let Some(listener) = metrics {
-        tasks.spawn(http::serve_plain(listener, health(), stop.clone()));
+        tasks.spawn(http::serve_plain(listener, health(&service.metrics.for_operators), stop.clone()));
     }
     let (roster, lease) = (Arc::clone(&service.roster), service.lease.clone());
     tasks.spawn(follow(roster, certsrv, feed_key, lease, news(Arc::clone(&service)), stop.clone()));
@@ -90,8 +97,10 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
         tokio::select! { () = begun.finish_begun() => {}, () = stopped.cancelled() => {} }
     });
     tasks.spawn(reload(Arc::clone(&service)));
+    tasks.spawn(daily::watch(Arc::clone(&service)));
     shutdown::ready(|| true);
     while tasks.join_next().await.is_some() {}
+    daily::keep(&service).await;
     Ok(())
 }
 
@@ -128,17 +137,25 @@ pub(crate) async fn build(
     let index = Arc::new(Index::open(&state.join("index"))?);
     rebuild(&audit_dir, &index)?;
     check_all(&keys, &stored, &index.keys()?)?;
+    let substituted = Substituted::new(&index.substituted()?, UnixTime::now());
     let roster = Roster::load(Arc::clone(&index), Cursor::start(trust.feed, trust.generation))?;
 
     let (certified, unfinished): (Vec<_>, Vec<_>) = stored.into_iter().partition(|key| key.certified.is_some());
-    let creator =
-        Creator { keys, credential, certsrv, root: identity.root().clone(), unfinished: Mutex::new(unfinished) };
+    let creator = Creator {
+        keys,
+        credential,
+        certsrv,
+        root: identity.root().clone(),
+        unfinished: tokio::sync::Mutex::new(unfinished),
+    };
     let warnings = if config.evaluation {
         vec!["evaluation: all services on one host, which protects nobody from whoever holds it".to_owned()]
     } else {
         let peers: Vec<String> = config.certsrv.iter().cloned().collect();
-        tokio::task::spawn_blocking(move || colocation::warnings(&peers.iter().map(String::as_str).collect::<Vec<_>>()))
-            .await?
+        tokio::task::spawn_blocking(move || {
+            colocation::warnings("groupsrv", &peers.iter().map(String::as_str).collect::<Vec<_>>())
+        })
+        .await?
     };
     let service = Arc::new(Service {
         state: state.clone(),
@@ -152,12 +169,12 @@ pub(crate) async fn build(
         pins: RwLock::new(Pins::load(state)?),
         creator,
         metrics: Metrics::new()?,
+        substituted: Mutex::new(substituted),
         warnings,
         stop,
     });
-    for key in &certified {
-        service.put_into_use(key).await?;
-    }
+    service.put_into_use(&certified).await?;
+    service.pass_day(UnixTime::now());
     Ok(service)
 }
 

@@ -12,9 +12,10 @@ use crate::record::{Call, Event, Record};
 use crate::register;
 use crate::roster::Roster;
 use crate::store::Index;
+use crate::substituted::Substituted;
 use axum::Router;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use twinseal_proto::api::admin::GetStatus;
@@ -23,6 +24,7 @@ use twinseal_proto::api::expand::Expand;
 use twinseal_proto::api::keys::Certs;
 use twinseal_proto::api::tickets::Register;
 use twinseal_proto::api::{Problem, ProblemCode};
+use twinseal_proto::encoding::Digest;
 use twinseal_proto::ids::GroupId;
 use twinseal_proto::time::UnixTime;
 use twinseal_svc::audit::Audit;
@@ -54,6 +56,8 @@ pub(crate) struct Service {
     pub(crate) creator: Creator,
     /// Counters.
     pub(crate) metrics: Metrics,
+    /// How many substitute keys were given, by day.
+    pub(crate) substituted: Mutex<Substituted>,
     /// What an operator should know.
     pub(crate) warnings: Vec<String>,
     /// Cancelled when the daemon stops.
@@ -86,10 +90,17 @@ impl Service {
     }
 
     /// Records and counts the refusal of a whole call, and gives it back to be answered.
-    pub(crate) async fn refuse(&self, caller: Caller, call: Call, group: GroupId, problem: Problem) -> Problem {
+    pub(crate) async fn refuse(
+        &self,
+        caller: Caller,
+        call: Call,
+        group: GroupId,
+        message: Option<Digest>,
+        problem: Problem,
+    ) -> Problem {
         self.metrics.refused(&problem.code.to_string(), 1);
         let reason = problem.to_string();
-        match self.record(Event::Refused { caller: caller.digest(), call, group, reason }).await {
+        match self.record(Event::Refused { caller: caller.digest(), call, group, message, reason }).await {
             Ok(()) => problem,
             Err(failed) => failed,
         }

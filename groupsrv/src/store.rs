@@ -1,7 +1,8 @@
 //! The index: what calls look up. All of it can be rebuilt: groups, members and the cursor from the feed, the rest from
-//! the audit log (`rebuild.rs`).
+//! the audit log (`rebuild.rs`). Only the daily totals of `substituted.rs` are nowhere else.
 
 use crate::keys::file::KeyName;
+use crate::substituted::Row;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -18,6 +19,7 @@ const MEMBERS: Table = Table(2);
 const REGISTRATIONS: Table = Table(3);
 const IDENTITIES: Table = Table(4);
 const KEYS: Table = Table(5);
+const SUBSTITUTED: Table = Table(6);
 
 const CURSOR: &[u8] = b"cursor";
 /// The audit log has been read into this index.
@@ -65,6 +67,15 @@ pub(crate) struct KnownCek {
     pub(crate) first_seen: u64,
     /// The look-up value under which it was first opened.
     pub(crate) message: Digest,
+}
+
+/// What the index says about an opened key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// The earliest first-seen of all its wrappings.
+    pub(crate) first_seen: u64,
+    /// It was never opened before.
+    pub(crate) new: bool,
 }
 
 /// What a registration did.
@@ -176,18 +187,20 @@ impl Index {
 
     /// Notes that `message`'s key was opened, and gives the earliest first-seen of all wrappings of this key. Not durable
     /// before [`Self::sync`].
-    pub(crate) fn opened(&self, identity: &Digest, message: Digest, first_seen: u64) -> Result<u64, StoreError> {
+    pub(crate) fn opened(&self, identity: &Digest, message: Digest, first_seen: u64) -> Result<Seen, StoreError> {
         let _first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
         let known: Option<KnownCek> = self.store.get(IDENTITIES, &identity.0)?;
         let row = match known {
-            Some(known) if known.first_seen <= first_seen => return Ok(known.first_seen),
+            Some(known) if known.first_seen <= first_seen => {
+                return Ok(Seen { first_seen: known.first_seen, new: false });
+            }
             Some(known) => KnownCek { first_seen, ..known },
             None => KnownCek { first_seen, message },
         };
         let mut batch = Batch::default();
         batch.put(IDENTITIES, &identity.0, &row)?;
         self.store.apply(batch)?;
-        Ok(first_seen)
+        Ok(Seen { first_seen, new: known.is_none() })
     }
 
     /// The key pairs that were ever made.
@@ -201,6 +214,24 @@ impl Index {
         let key = [name.group.octets(), name.epoch.0.to_be_bytes().as_slice(), &[name.algorithm as u8]].concat();
         batch.put(KEYS, &key, name)?;
         self.store.apply(batch)
+    }
+
+    /// The daily totals that were kept.
+    pub(crate) fn substituted(&self) -> Result<Vec<Row>, StoreError> {
+        let rows = self.store.scan(SUBSTITUTED, b"");
+        rows.map(|row| row.map(|(key, number)| Row { day: day_of(&key), group: group_of_day(&key), number })).collect()
+    }
+
+    /// Keeps `rows` and no others. Blocks.
+    pub(crate) fn keep_substituted(&self, rows: &[Row]) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        for old in self.store.scan::<u64>(SUBSTITUTED, b"") {
+            batch.delete(SUBSTITUTED, &old?.0);
+        }
+        for Row { day, group, number } in rows {
+            batch.put(SUBSTITUTED, &[day.to_be_bytes().as_slice(), group.octets()].concat(), number)?;
+        }
+        self.store.commit(batch)
     }
 
     /// Makes all that was noted so far durable, in one go with whoever asks at the same time. Blocks.
@@ -240,6 +271,14 @@ fn handle_of(key: &[u8]) -> Handle {
     Handle::from_random(sixteen(key.get(16..32)))
 }
 
+fn day_of(key: &[u8]) -> u64 {
+    u64::from_be_bytes(key.get(..8).and_then(|octets| octets.try_into().ok()).unwrap_or_default())
+}
+
+fn group_of_day(key: &[u8]) -> GroupId {
+    GroupId::from_random(sixteen(key.get(8..24)))
+}
+
 fn sixteen(octets: Option<&[u8]>) -> [u8; 16] {
     octets.and_then(|octets| octets.try_into().ok()).unwrap_or_default()
 }
@@ -273,9 +312,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let index = Index::open(&dir.path().join("index")).unwrap();
         let (key, a, b) = (Digest([1; 32]), Digest([2; 32]), Digest([3; 32]));
-        assert_eq!(index.opened(&key, a, 7).unwrap(), 7);
-        assert_eq!(index.opened(&key, b, 9).unwrap(), 7);
-        assert_eq!(index.opened(&key, b, 4).unwrap(), 4);
-        assert_eq!(index.opened(&key, a, 7).unwrap(), 4);
+        for (message, first_seen, expected, new) in
+            [(a, 7, 7, true), (b, 9, 7, false), (b, 4, 4, false), (a, 7, 4, false)]
+        {
+            let seen = index.opened(&key, message, first_seen).unwrap();
+            assert_eq!(seen, Seen { first_seen: expected, new });
+        }
+    }
+
+    #[test]
+    fn daily_totals_come_back_and_only_the_newest() {
+        let dir = tempfile::tempdir().unwrap();
+        let index = Index::open(&dir.path().join("index")).unwrap();
+        let row = |day, group, number| Row { day, group: GroupId::from_random([group; 16]), number };
+        index.keep_substituted(&[row(1, 1, 5), row(2, 9, 0)]).unwrap();
+        let rows = [row(2, 9, 1), row(300, 1, 0)];
+        index.keep_substituted(&rows).unwrap();
+        assert_eq!(index.substituted().unwrap(), rows);
     }
 }

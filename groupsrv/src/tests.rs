@@ -3,6 +3,8 @@
 
 mod calls;
 mod crash;
+mod daily;
 mod history;
 pub(crate) mod support;
 mod tls;
+mod together;

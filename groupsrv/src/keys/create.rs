@@ -3,7 +3,7 @@
 
 use super::credential::Credential;
 use super::file::{Certified, KeyFileError, KeyName, StoredKey};
-use super::next_epoch;
+use super::{KeyRing, next_epoch};
 use crate::record::Event;
 use crate::service::{Service, internal};
 use openssl::ec::{EcGroup, EcKey};
@@ -15,6 +15,7 @@ use openssl::rsa::Rsa;
 use openssl::stack::Stack;
 use openssl::x509::store::X509StoreBuilder;
 use openssl::x509::{X509, X509ReqBuilder, X509StoreContext};
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -113,34 +114,39 @@ impl Service {
         }
         failpoint::hit("groupsrv.key.after-store");
         let finished = unfinished.swap_remove(index);
-        self.put_into_use(&finished).await?;
+        self.put_into_use(std::slice::from_ref(&finished)).await?;
         Ok(CreatedKey { epoch, certificate: pem })
     }
 
-    /// Records a certified pair, unless that was done, and publishes it.
+    /// Records those of the pairs that are certified, unless that was done, and publishes them together.
     ///
     /// # Errors
     /// An `internal` problem.
-    pub(crate) async fn put_into_use(self: &Arc<Self>, stored: &StoredKey) -> Result<(), Problem> {
-        let holder = stored.holder(&self.creator.keys).map_err(|error| internal("key file", &error))?;
-        let Some(key) = holder else { return Ok(()) };
-        let name = stored.name;
+    pub(crate) async fn put_into_use(self: &Arc<Self>, stored: &[StoredKey]) -> Result<(), Problem> {
         let known = self.index.keys().map_err(|error| internal("index", &error))?;
-        if !known.contains(&name) {
-            let public_key = stored.key.public_key_to_der().map_err(|error| internal("key", &error))?;
-            self.record(Event::KeyCreated { key: name, public_key: Digest::of(&public_key) }).await?;
-            let noted = self.blocking(move |service| {
-                service.index.key_created(&name)?;
-                service.index.sync()
-            });
-            noted.await?.map_err(|error| internal("index", &error))?;
+        let known: HashSet<KeyName> = known.into_iter().collect();
+        let mut keys = Vec::with_capacity(stored.len());
+        for stored in stored {
+            let holder = stored.holder(&self.creator.keys).map_err(|error| internal("key file", &error))?;
+            let Some(key) = holder else { continue };
+            let name = stored.name;
+            if !known.contains(&name) {
+                let public_key = stored.key.public_key_to_der().map_err(|error| internal("key", &error))?;
+                self.record(Event::KeyCreated { key: name, public_key: Digest::of(&public_key) }).await?;
+                let noted = self.blocking(move |service| {
+                    service.index.key_created(&name)?;
+                    service.index.sync()
+                });
+                noted.await?.map_err(|error| internal("index", &error))?;
+            }
+            tracing::info!(group = %name.group, epoch = %name.epoch, algorithm = ?name.algorithm, "key in use");
+            keys.push(key);
         }
         {
             let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
-            *ring = Arc::new(ring.as_ref().clone().with(key));
+            *ring = Arc::new(keys.into_iter().fold(ring.as_ref().clone(), KeyRing::with));
         }
         self.publish();
-        tracing::info!(group = %name.group, epoch = %name.epoch, algorithm = ?name.algorithm, "key in use");
         Ok(())
     }
 

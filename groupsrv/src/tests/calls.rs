@@ -18,7 +18,7 @@ pub(super) fn sealed(certificate: &X509, octet: u8) -> Vec<u8> {
 }
 
 /// The same with OAEP and the subject key identifier.
-fn sealed_oaep(certificate: &X509, octet: u8) -> Vec<u8> {
+pub(super) fn sealed_oaep(certificate: &X509, octet: u8) -> Vec<u8> {
     let rid = RecipientId::SubjectKeyId(certificate.subject_key_id().unwrap().as_slice().to_vec().into());
     let spki = certificate.public_key().unwrap().public_key_to_der().unwrap();
     let scheme = RsaScheme::Oaep(twinseal_proto::cms::recipient::Hash::Sha256);

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use twinseal_proto::api::ProblemCode;
 use twinseal_proto::api::expand::{Denied, Wrapped};
 use twinseal_proto::api::keys::KeyAlgorithm;
-use twinseal_proto::cms::recipient::{Originator, RecipientId, RecipientInfo};
+use twinseal_proto::cms::recipient::{Hash, KeyTransportAlgorithm, Oaep, Originator, RecipientId, RecipientInfo};
 use twinseal_proto::feed::History;
 use twinseal_proto::ids::GroupId;
 
@@ -54,11 +54,15 @@ async fn an_old_message_in_another_dress_is_still_old() {
     world.register(group, &ec_info).await.unwrap();
     world.join(group, &late).await;
 
-    // Another recipient id, a compressed or negated point, other keying material: a known look-up value each time.
+    // Another recipient id or algorithm, a compressed or negated point, other keying material: a known look-up value each time.
     let ski = RecipientId::SubjectKeyId(rsa_key.subject_key_id().unwrap().as_slice().to_vec().into());
     let by_ski = changed(&rsa_info, |info| {
         let RecipientInfo::KeyTransport(info) = info else { unreachable!() };
         info.rid = ski;
+    });
+    let as_oaep = changed(&rsa_info, |info| {
+        let RecipientInfo::KeyTransport(info) = info else { unreachable!() };
+        info.algorithm = KeyTransportAlgorithm::RsaOaep(Oaep::with(Hash::Sha256));
     });
     let compressed = with_point(&ec_info, |point| {
         point[0] = 2 + (point[64] & 1);
@@ -70,7 +74,7 @@ async fn an_old_message_in_another_dress_is_still_old() {
         info.ukm = Some(vec![1, 2, 3]);
     });
     let other_wrap = with_encrypted_key(&ec_info, |key| key[0] ^= 1);
-    for info in [&rsa_info, &by_ski, &ec_info, &compressed, &negated, &other_material, &other_wrap] {
+    for info in [&rsa_info, &by_ski, &as_oaep, &ec_info, &compressed, &negated, &other_material, &other_wrap] {
         let again = world.register(group, info).await.unwrap();
         assert!(again.repeated);
         assert_eq!(again.first_seen, first);

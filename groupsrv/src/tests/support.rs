@@ -234,7 +234,7 @@ impl Member {
         let rid = info.recipient_ids().next().unwrap().clone();
         let key = SoftwareKey::new(&self.key).unwrap();
         let rejection = key.rejection_secret().unwrap();
-        unwrap(&info, &rid, &key, &AES, &rejection).unwrap().expose().to_vec()
+        unwrap(&info, &rid, &key, &AES, &rejection).unwrap().cek.expose().to_vec()
     }
 }
 

@@ -111,10 +111,7 @@ mod tests {
     fn a_problem_is_written_as_rfc_9457_says() {
         let problem = Problem::new(ProblemCode::Unavailable, "no roster yet");
         let json = serde_json::to_string(&problem).unwrap();
-        assert_eq!(
-            json,
-            r#"{"type":"unavailable","title":"Not available now","status":503,"detail":"no roster yet"}"#
-        );
+        assert_eq!(json, r#"{"type":"unavailable","title":"Not available now","status":503,"detail":"no roster yet"}"#);
         assert_eq!(serde_json::from_str::<Problem>(&json).unwrap(), problem);
         assert_eq!(problem.code.to_string(), "unavailable");
     }

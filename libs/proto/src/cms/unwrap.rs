@@ -23,6 +23,7 @@ use super::recipient::{Kek, KekAlgorithm, RecipientId, RecipientInfo};
 use crate::secret::Cek;
 pub(crate) use check::{Form, RsaPadding};
 use openssl::error::ErrorStack;
+use subtle::Choice;
 use zeroize::Zeroizing;
 
 /// A private key that answers questions and does not travel: in a file, or in a token.
@@ -91,6 +92,16 @@ impl From<ErrorStack> for UnwrapError {
     }
 }
 
+/// An opened key.
+pub struct Opened {
+    /// The content-encryption key, or the one that stands in for it.
+    pub cek: Cek,
+    /// Whether it stands in for one: the PKCS #1 v1.5 block was none, and was answered by implicit rejection. Never so for
+    /// OAEP and ECDH, which refuse. It is as secret as the key: nothing may branch on it, and nothing that others can see
+    /// may depend on it, one message at a time. It is there to be added to a total of many.
+    pub substituted: Choice,
+}
+
 /// Opens `info` with `key`, whose recipient id is `rid`, for a message with `content` encryption: [`Checked::new`] and
 /// [`Checked::open`] in one.
 ///
@@ -102,7 +113,7 @@ pub fn unwrap(
     key: &dyn PrivateKeyOps,
     content: &ContentAlgorithm,
     rejection: &RejectionSecret,
-) -> Result<Cek, UnwrapError> {
+) -> Result<Opened, UnwrapError> {
     Checked::new(info, rid, key.kind(), content)?.open(key, rejection)
 }
 
@@ -125,9 +136,9 @@ impl Checked<'_> {
     ///
     /// # Errors
     /// [`UnwrapError::Key`] and [`UnwrapError::Refused`]; for PKCS #1 v1.5 the former alone.
-    pub fn open(&self, key: &dyn PrivateKeyOps, rejection: &RejectionSecret) -> Result<Cek, UnwrapError> {
+    pub fn open(&self, key: &dyn PrivateKeyOps, rejection: &RejectionSecret) -> Result<Opened, UnwrapError> {
         let cek_len = self.cek_len();
-        let octets = match self.form() {
+        let (octets, substituted) = match self.form() {
             Form::KeyTransport { encrypted_key, padding } => {
                 let block = key.rsa_raw(encrypted_key)?;
                 if block.len() != encrypted_key.len() {
@@ -135,7 +146,7 @@ impl Checked<'_> {
                 }
                 match padding {
                     RsaPadding::Oaep(parameters) => {
-                        oaep::decode(&block, parameters, cek_len)?.ok_or(UnwrapError::Refused)?
+                        (oaep::decode(&block, parameters, cek_len)?.ok_or(UnwrapError::Refused)?, Choice::from(0))
                     }
                     RsaPadding::Pkcs1v15 => pkcs1::decode(&block, cek_len, encrypted_key, rejection)?,
                 }
@@ -145,10 +156,12 @@ impl Checked<'_> {
                 if z.len() != curve.field_len() {
                     return Err(KeyError::WrongSort.into());
                 }
-                return unwrapped(&ecc_cms_kek(&z, *hash, wrap, *ukm)?, encrypted_key);
+                let cek = unwrapped(&ecc_cms_kek(&z, *hash, wrap, *ukm)?, encrypted_key)?;
+                return Ok(Opened { cek, substituted: Choice::from(0) });
             }
         };
-        Cek::new(octets).map_err(|_| UnwrapError::Refused)
+        let cek = Cek::new(octets).map_err(|_| UnwrapError::Refused)?;
+        Ok(Opened { cek, substituted })
     }
 }
 

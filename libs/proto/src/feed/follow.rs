@@ -120,11 +120,7 @@ impl Cursor {
     ///
     /// # Errors
     /// A [`FeedError`] that names what is wrong; nothing changed.
-    pub fn heartbeat(
-        &mut self,
-        heartbeat: &SignedHeartbeat,
-        key: &PKeyRef<Public>,
-    ) -> Result<Option<u64>, FeedError> {
+    pub fn heartbeat(&mut self, heartbeat: &SignedHeartbeat, key: &PKeyRef<Public>) -> Result<Option<u64>, FeedError> {
         let after = self.sequence;
         if !signed(key, HEARTBEAT_CONTEXT, &heartbeat.text, heartbeat.signature.as_ref()) {
             return Err(FeedError::Signature(after));

@@ -73,7 +73,7 @@ fn process(message: &[u8], keys: &[Identity], members: &[Identity]) -> Outcome {
         let software = key.software_key();
         let rejection = software.rejection_secret().unwrap();
         let cek = match unwrap(&info, &chosen.rid, &software, &frame.content_algorithm, &rejection) {
-            Ok(cek) => cek,
+            Ok(opened) => opened.cek,
             Err(error @ (UnwrapError::Public(_) | UnwrapError::Refused)) => {
                 outcome = Outcome::Refused(error.to_string());
                 continue;

@@ -96,7 +96,7 @@ fn whole_way(message: &[u8], frame: &Frame, group: &Identity) -> Vec<u8> {
     let infos: Vec<_> = frame.recipient_infos.iter().map(|info| RecipientInfo::decode(info).unwrap()).collect();
     let mut mine = infos.iter().flat_map(|info| info.recipient_ids().map(move |rid| (info, rid)));
     let (info, rid) = mine.find(|(_, rid)| group.is_named_by(rid)).unwrap();
-    let cek = unwrap(info, rid, &key, &frame.content_algorithm, &rejection).unwrap();
+    let cek = unwrap(info, rid, &key, &frame.content_algorithm, &rejection).unwrap().cek;
     decrypt(frame, message, &cek).unwrap().to_vec()
 }
 
@@ -184,8 +184,8 @@ proptest! {
         for info in frame.recipient_infos.iter().filter_map(|info| RecipientInfo::decode(info).ok()) {
             for rid in info.recipient_ids() {
                 let Ok(checked) = Checked::new(&info, rid, key.kind(), &frame.content_algorithm) else { continue };
-                let Ok(cek) = checked.open(&key, &key.rejection_secret().unwrap()) else { continue };
-                let _ = decrypt(&frame, &message, &cek);
+                let Ok(opened) = checked.open(&key, &key.rejection_secret().unwrap()) else { continue };
+                let _ = decrypt(&frame, &message, &opened.cek);
             }
         }
     }

@@ -44,7 +44,7 @@ fn what_we_write_openssl_reads_and_we_do() {
             let info = RecipientInfo::decode_bounded(&chosen.der).unwrap();
             let key = group.software_key();
             let rejection = key.rejection_secret().unwrap();
-            let cek = unwrap(&info, &chosen.rid, &key, &frame.content_algorithm, &rejection).unwrap();
+            let cek = unwrap(&info, &chosen.rid, &key, &frame.content_algorithm, &rejection).unwrap().cek;
             assert_eq!(*decrypt(&frame, &message, &cek).unwrap(), PLAIN);
 
             for member in NAMES.map(Identity::of_vectors) {
@@ -124,7 +124,7 @@ fn a_changed_content_is_refused() {
     let info = RecipientInfo::decode(&frame.recipient_infos[0]).unwrap();
     let rid = info.recipient_ids().next().unwrap();
     let key = group.software_key();
-    let cek = unwrap(&info, rid, &key, &frame.content_algorithm, &key.rejection_secret().unwrap()).unwrap();
+    let cek = unwrap(&info, rid, &key, &frame.content_algorithm, &key.rejection_secret().unwrap()).unwrap().cek;
     for at in (frame.end - 20) as usize..frame.end as usize {
         let mut changed = message.clone();
         changed[at] ^= 1;

@@ -125,7 +125,7 @@ fn of_a_key_agreement_for_several_only_ours_goes_on() {
     let content = "aes-256-cbc".parse().unwrap();
     let info = RecipientInfo::decode_bounded(&chosen.der).unwrap();
     let opened = unwrap(&info, &chosen.rid, &key, &content, &key.rejection_secret().unwrap()).unwrap();
-    assert_eq!(opened.expose(), cek().expose());
+    assert_eq!(opened.cek.expose(), cek().expose());
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn user_keying_material_enters_the_derivation() {
     let key = group.software_key();
     let content_algorithm = "aes-256-cbc".parse().unwrap();
     let opened = unwrap(&info, &rid, &key, &content_algorithm, &key.rejection_secret().unwrap()).unwrap();
-    assert_eq!(opened.expose(), cek().expose());
+    assert_eq!(opened.cek.expose(), cek().expose());
 
     let ciphertext = encrypt(Cipher::aes_256_cbc(), cek().expose(), Some(&[7; 16]), PLAIN).unwrap();
     let content = content(labels::AES256_CBC, &octet_string(&[7; 16]), &ciphertext);

@@ -98,9 +98,9 @@ fn every_well_formed_vector_opens() {
 
         let key = reader.software_key();
         let rejection = key.rejection_secret().unwrap();
-        let cek = unwrap(&info, &chosen.rid, &key, &frame.content_algorithm, &rejection)
+        let opened = unwrap(&info, &chosen.rid, &key, &frame.content_algorithm, &rejection)
             .unwrap_or_else(|error| panic!("{path}: {error}"));
-        assert_eq!(*decrypt(&frame, &vector.body, &cek).unwrap(), plain, "{path}");
+        assert_eq!(*decrypt(&frame, &vector.body, &opened.cek).unwrap(), plain, "{path}");
         assert_eq!(openssl_decrypts(&vector.body, &reader).as_ref(), Some(&plain), "{path}");
     }
     assert!(vectors.len() >= 28, "{} vectors", vectors.len());
@@ -122,8 +122,8 @@ fn verdict(vector: &Vector) -> String {
             let open = || unwrap(&info, rid, &key, &content, &key.rejection_secret().unwrap());
             match (open(), open()) {
                 (Ok(first), Ok(second)) => {
-                    assert_eq!(first.expose(), second.expose(), "the same key each time");
-                    assert_eq!(Some(first.len()), content.key_len());
+                    assert_eq!(first.cek.expose(), second.cek.expose(), "the same key each time");
+                    assert_eq!(Some(first.cek.len()), content.key_len());
                     "a key".to_owned()
                 }
                 (Err(first), _) => first.to_string(),

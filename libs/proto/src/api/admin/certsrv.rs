@@ -237,7 +237,11 @@ impl std::str::FromStr for RevocationReason {
     /// Takes the RFC's name in any case, with or without dashes.
     fn from_str(text: &str) -> Result<Self, UnknownReason> {
         let folded = text.replace(['-', '_'], "");
-        Self::ALL.iter().find(|(name, _)| name.eq_ignore_ascii_case(&folded)).map(|(_, reason)| *reason).ok_or(UnknownReason)
+        Self::ALL
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(&folded))
+            .map(|(_, reason)| *reason)
+            .ok_or(UnknownReason)
     }
 }
 

@@ -36,20 +36,20 @@ impl RejectionSecret {
     }
 }
 
-/// The key in a decrypted block, or the substitute, in the same time.
+/// The key in a decrypted block, or the substitute, in the same time; and whether it is the substitute.
 pub(super) fn decode(
     block: &[u8],
     cek_len: usize,
     encrypted_key: &[u8],
     rejection: &RejectionSecret,
-) -> Result<Zeroizing<Vec<u8>>, ErrorStack> {
+) -> Result<(Zeroizing<Vec<u8>>, Choice), ErrorStack> {
     let mut key = rejection.substitute(encrypted_key, cek_len)?;
     let (padding, message) = block.split_at(block.len().saturating_sub(cek_len));
     let good = is_padding(padding);
     for (octet, sent) in key.iter_mut().zip(message) {
         octet.conditional_assign(sent, good);
     }
-    Ok(key)
+    Ok((key, !good))
 }
 
 /// Whether all of the block before the key is 00 02, filler without zeros, 00.

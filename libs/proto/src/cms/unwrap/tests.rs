@@ -69,8 +69,10 @@ fn wycheproof_pkcs1() {
         };
         // Substitutes have 32 octets at most, as keys have.
         for length in 0..=32 {
-            let key = pkcs1::decode(&block, length, &ciphertext, &rejection).unwrap();
-            if test["result"] == "valid" && length == message.len() {
+            let (key, substituted) = pkcs1::decode(&block, length, &ciphertext, &rejection).unwrap();
+            let good = test["result"] == "valid" && length == message.len();
+            assert_eq!(bool::from(substituted), !good, "{test}, length {length}");
+            if good {
                 assert_eq!(*key, message, "{test}");
             } else {
                 let substitute = rejection.substitute(&ciphertext, length).unwrap();
@@ -155,12 +157,44 @@ fn substitutes_depend_on_key_ciphertext_and_length() {
 fn padding_is_checked_to_its_last_octet() {
     let rejection = RejectionSecret::new(Zeroizing::new([0; 32]));
     let mut block = [vec![0, 2], vec![0xff; 256 - 2 - 1 - 32], vec![0], vec![0x42; 32]].concat();
-    let opens = |block: &[u8]| *pkcs1::decode(block, 32, b"c", &rejection).unwrap() == vec![0x42; 32];
+    let opens = |block: &[u8]| {
+        let (key, substituted) = pkcs1::decode(block, 32, b"c", &rejection).unwrap();
+        assert_eq!(bool::from(substituted), *key != vec![0x42; 32]);
+        !bool::from(substituted)
+    };
     assert!(opens(&block));
     for at in 0..256 - 32 {
         let right = std::mem::replace(&mut block[at], if (2..223).contains(&at) { 0 } else { 1 });
         assert!(!opens(&block), "octet {at}");
         block[at] = right;
+    }
+}
+
+#[test]
+fn substitution_is_told_for_v1_5_alone_and_only_of_broken_blocks() {
+    use crate::cms::wrap::{MemberKey, RsaScheme};
+    let rsa = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
+    let ec = PKey::from_ec_key(EcKey::generate(Curve::P256.group().unwrap()).unwrap()).unwrap();
+    let oaep = RsaScheme::Oaep(Hash::Sha256);
+    for (key, scheme, refuses) in [(&rsa, RsaScheme::Pkcs1v15, false), (&rsa, oaep, true), (&ec, oaep, true)] {
+        let rid = RecipientId::SubjectKeyId(vec![1].into());
+        let wrapping = MemberKey::new(rid.clone(), &key.public_key_to_der().unwrap(), scheme).unwrap();
+        let software = SoftwareKey::new(key).unwrap();
+        let rejection = software.rejection_secret().unwrap();
+        let open = |info: &RecipientInfo| unwrap(info, &rid, &software, &ContentAlgorithm::Aes256Cbc, &rejection);
+        let cek = Cek::new(Zeroizing::new(vec![9; 32])).unwrap();
+        let mut info = RecipientInfo::decode(&wrapping.wrap(&cek).unwrap()).unwrap();
+        let good = open(&info).unwrap();
+        assert_eq!((good.cek.expose(), bool::from(good.substituted)), ([9; 32].as_slice(), false));
+        match &mut info {
+            RecipientInfo::KeyTransport(info) => info.encrypted_key[9] ^= 1,
+            RecipientInfo::KeyAgreement(info) => info.recipients[0].encrypted_key[9] ^= 1,
+            _ => panic!("one of the two"),
+        }
+        match open(&info) {
+            Ok(opened) => assert!(!refuses && bool::from(opened.substituted)),
+            Err(error) => assert!(refuses && matches!(error, UnwrapError::Refused)),
+        }
     }
 }
 

@@ -47,7 +47,12 @@ impl Log {
         };
         let header = serde_json::to_string(&header).unwrap();
         self.head = Digest::of(header.as_bytes());
-        SignedEntry { signature: self.sign(ENTRY_CONTEXT, &header), header, salt: B64(b"salt".to_vec()), body: body.into() }
+        SignedEntry {
+            signature: self.sign(ENTRY_CONTEXT, &header),
+            header,
+            salt: B64(b"salt".to_vec()),
+            body: body.into(),
+        }
     }
 
     fn beat(&self, issued: u64) -> SignedHeartbeat {
@@ -102,7 +107,8 @@ fn forged_forked_and_swapped_entries_are_refused() {
     let mut forked = Log { key: log.key.clone(), feed: log.feed, head: Digest([9; 32]), sequence: 0 };
     let fork = forked.entry("null");
     assert_eq!(at.accept::<GroupsrvChange>(&fork, View::Groupsrv, &key), Err(FeedError::Fork(1)));
-    let mut other = Log { feed: FeedId::from_random([7; 16]), head: Digest([0; 32]), sequence: 0, key: log.key.clone() };
+    let mut other =
+        Log { feed: FeedId::from_random([7; 16]), head: Digest([0; 32]), sequence: 0, key: log.key.clone() };
     assert_eq!(at.accept::<GroupsrvChange>(&other.entry("null"), View::Groupsrv, &key), Err(FeedError::OtherFeed(0)));
     assert_eq!(at.sequence, 0);
 }
