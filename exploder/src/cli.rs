@@ -1,6 +1,5 @@
 //! The command line. Commands about a running daemon are calls on its admin socket.
 
-use crate::colocation;
 use crate::config::Config;
 use crate::daemon;
 use anyhow::Context as _;
@@ -79,7 +78,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
             runtime()?.block_on(daemon::serve(config))
         }
         Command::CheckConfig => {
-            let warnings = colocation::warnings(&config);
+            let warnings = config.warnings();
             show(json, &serde_json::json!({ "ok": true, "warnings": &warnings }), || {
                 warnings.iter().map(|warning| format!("warning: {warning}\n")).chain(["ok\n".to_owned()]).collect()
             })

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use std::net::{IpAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
+use twinseal_svc::colocation;
 use twinseal_svc::config::ConfigError;
 
 /// Everything that can be configured.
@@ -154,6 +155,11 @@ impl Config {
         None
     }
 
+    /// What an operator should change; nothing in an evaluation. Resolves names: blocks.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        if self.evaluation { Vec::new() } else { colocation::warnings("exploder", &[&self.certsrv, &self.groupsrv]) }
+    }
+
     /// Host and port of the smarthost.
     pub(crate) fn smarthost_parts(&self) -> (&str, u16) {
         split_host_port(&self.smarthost).unwrap_or(("", 25))
@@ -204,6 +210,14 @@ mod tests {
     fn a_small_file_is_enough() {
         let config = load(GOOD).unwrap();
         assert_eq!((config.smarthost_parts(), config.connections), (("127.0.0.1", 25), 4));
+    }
+
+    #[test]
+    fn services_on_one_host_are_warned_of_unless_it_is_a_trial() {
+        let mut config = load(GOOD).unwrap();
+        assert!(!config.warnings().is_empty());
+        config.evaluation = true;
+        assert!(config.warnings().is_empty());
     }
 
     #[test]

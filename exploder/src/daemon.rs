@@ -1,7 +1,6 @@
 //! `serve`: opens the state, starts every part, and stops them in order.
 
 use crate::admin::Admin;
-use crate::colocation;
 use crate::config::Config;
 use crate::deliver::connect::Smarthost;
 use crate::engine::{Engine, Parts};
@@ -22,6 +21,7 @@ use anyhow::{Context as _, anyhow, bail};
 use prometheus::Registry;
 use std::sync::Arc;
 use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use twinseal_proto::time::UnixTime;
@@ -84,7 +84,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let engine = Arc::new(Engine::new(&config, parts, stop.clone()));
     let sender = start_sender(Arc::clone(&engine), config.connections)?;
 
-    let warnings = colocation::warnings(&config);
+    let warnings = config.warnings();
     warnings.iter().for_each(|warning| events::warning(warning));
     let admin = Arc::new(Admin { engine: Arc::clone(&engine), keys: Arc::clone(&keys), warnings });
     let tasks = TaskTracker::new();
@@ -111,7 +111,21 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let smtp = listeners.smtp.map(|listener| tokio::spawn(serve_smtp(listener, &config, &engine, &keys, stop.clone())));
     shutdown::ready(move || !sender.is_finished());
 
-    stop.cancelled().await;
+    tokio::spawn({
+        let (mut hangup, stop) = (signal(SignalKind::hangup())?, stop.clone());
+        async move {
+            loop {
+                tokio::select! { _ = hangup.recv() => events::nothing_reloaded(), () = stop.cancelled() => return }
+            }
+        }
+    });
+    let died = tokio::select! {
+        biased;
+        () = stop.cancelled() => false,
+        // Mail that is taken and never sent helps nobody: the service manager starts us again.
+        () = engine.sent_all.cancelled() => true,
+    };
+    stop.cancel();
     tasks.close();
     if let Some(smtp) = smtp {
         // A session that panicked took nothing with it.
@@ -119,6 +133,9 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     }
     tasks.wait().await;
     engine.sent_all.cancelled().await;
+    if died {
+        bail!("the sending thread ended by itself; what it said is in the log");
+    }
     Ok(())
 }
 

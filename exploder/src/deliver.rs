@@ -38,6 +38,8 @@ pub(crate) enum Reason {
     Expired,
     /// Its text could not be made: the disk is full, or the body cannot be read.
     NoText,
+    /// What groupsrv answered for the member is no RecipientInfo for one reader.
+    Unusable,
     /// groupsrv does not know the member yet.
     NotKnownYet,
     /// The member had no live key until the end of the copy's lifetime.
@@ -64,6 +66,7 @@ impl fmt::Display for Reason {
             Self::NoSmtpUtf8 => f.write_str("5.6.7 the smarthost does not offer SMTPUTF8"),
             Self::Expired => f.write_str("given up at the end of its lifetime"),
             Self::NoText => f.write_str("the text cannot be made"),
+            Self::Unusable => f.write_str("groupsrv's answer is no RecipientInfo"),
             Self::NotKnownYet => f.write_str("groupsrv does not know the member"),
             Self::NoLiveKey => f.write_str("no live key"),
         }

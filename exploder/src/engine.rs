@@ -54,6 +54,7 @@ pub(crate) struct Engine {
     gates: Mutex<Gates>,
     asking: Mutex<Asking>,
     spare: Mutex<Option<Session>>,
+    seats: Arc<()>,
     /// Something changed: the runner looks again.
     pub(crate) changed: Notify,
     /// The daemon stops.
@@ -88,6 +89,9 @@ impl Drop for Question<'_> {
         asking.since = (asking.open > 0).then(Instant::now);
     }
 }
+
+/// A connection to the smarthost, open or being made.
+pub(crate) struct Seat(#[expect(dead_code, reason = "is counted")] Arc<()>);
 
 #[derive(Default)]
 struct Gates {
@@ -145,6 +149,7 @@ impl Engine {
             gates: Mutex::default(),
             asking: Mutex::default(),
             spare: Mutex::default(),
+            seats: Arc::default(),
             changed: Notify::new(),
             stop,
             sent_all: CancellationToken::new(),
@@ -227,18 +232,25 @@ impl Engine {
         Err(AskError::Away)
     }
 
-    /// A connection to the smarthost: the spare one, or a new one.
+    /// A connection to the smarthost: the spare one, or a new one. What follows when there is none, the caller decides.
     pub(crate) async fn connect(&self) -> Result<Session, ConnectError> {
         let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(spare) = spare {
             return Ok(spare);
         }
-        let connected = self.smarthost.connect().await;
-        match &connected {
-            Ok(_) => self.peer_answered("smarthost", |gates| &mut gates.smarthost),
-            Err(error) => self.smarthost_closes(error),
-        }
-        connected
+        let connected = self.smarthost.connect().await?;
+        self.peer_answered("smarthost", |gates| &mut gates.smarthost);
+        Ok(connected)
+    }
+
+    /// Counts a connection until the seat is dropped.
+    pub(crate) fn seat(&self) -> Seat {
+        Seat(Arc::clone(&self.seats))
+    }
+
+    /// Connections that are open or being made.
+    pub(crate) fn seats(&self) -> usize {
+        Arc::strong_count(&self.seats) - 1
     }
 
     /// The smarthost is away, or wants no mail now: nothing is sent until it is asked again.
@@ -264,9 +276,16 @@ impl Engine {
         if open || !may_try {
             return open;
         }
-        let Ok(session) = self.connect().await else { return false };
-        *self.spare.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
-        true
+        match self.connect().await {
+            Ok(session) => {
+                *self.spare.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
+                true
+            }
+            Err(error) => {
+                self.smarthost_closes(&error);
+                false
+            }
+        }
     }
 
     fn peer_answered(&self, peer: &'static str, gate: impl Fn(&mut Gates) -> &mut Gate) {

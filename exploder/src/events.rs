@@ -62,6 +62,26 @@ pub(crate) fn held(post: PostId, reason: &str) {
     warn!(%post, reason, "held");
 }
 
+/// A message was refused, or could not be read, until the end of its lifetime: whoever has no copy gets none.
+pub(crate) fn given_up(post: PostId, reason: &str) {
+    error!(%post, reason, "given up");
+}
+
+/// A connection's worker failed inside; another takes its place.
+pub(crate) fn worker_failed() {
+    error!("delivery failed inside: the panic is above");
+}
+
+/// The smarthost takes no further connection, while it serves others of ours.
+pub(crate) fn crowded(reason: &dyn Display) {
+    warn!(%reason, "no further connection to the smarthost");
+}
+
+/// SIGHUP came.
+pub(crate) fn nothing_reloaded() {
+    warn!("SIGHUP: configuration and pins are read at the start only; restart to change them");
+}
+
 /// What a message needs is away.
 pub(crate) fn waiting(post: PostId, reason: &str) {
     debug!(%post, reason, "waiting");
@@ -120,6 +140,11 @@ pub(crate) fn body_missing(post: PostId) {
 /// A segment was deleted.
 pub(crate) fn segment_deleted(segment: u32) {
     debug!(segment, "segment deleted");
+}
+
+/// A segment in which nothing lives any more could not be deleted.
+pub(crate) fn segment_not_deleted(error: &dyn Display) {
+    error!(%error, "segment not deleted");
 }
 
 /// Messages that a restart found.

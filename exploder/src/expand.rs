@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use twinseal_proto::api::expand::{Denied, Expand, ExpandRequest, Wrapped};
 use twinseal_proto::api::{Problem, ProblemCode};
+use twinseal_proto::cms::recipient::RecipientInfo;
 use twinseal_proto::ids::MemberNumber;
 use twinseal_svc::failpoint;
 
@@ -23,6 +24,8 @@ pub(crate) struct Expansion {
     pub(crate) copies: Vec<Copy>,
     /// The members who get none, with the reason.
     pub(crate) denied: Vec<(MemberNumber, Denied)>,
+    /// The members for whom groupsrv answered with something that is no RecipientInfo for one reader.
+    pub(crate) unusable: Vec<MemberNumber>,
 }
 
 /// Why a batch was not expanded.
@@ -57,12 +60,19 @@ pub(crate) async fn expand(
         let detail = format!("{} answers for {} members", answer.wraps.len(), members.len());
         return Err(NotExpanded::Refused(Problem::new(ProblemCode::Internal, detail)));
     }
-    let mut expansion = Expansion { copies: Vec::with_capacity(members.len()), denied: Vec::new() };
+    let mut expansion =
+        Expansion { copies: Vec::with_capacity(members.len()), denied: Vec::new(), unusable: Vec::new() };
     for ((number, _), wrap) in members.into_iter().zip(answer.wraps) {
         match wrap {
+            // A copy with anything else in it would be delivered, and nobody could ever read it.
+            Wrapped::RecipientInfo(octets) if !is_for_one(&octets.0) => expansion.unusable.push(number),
             Wrapped::RecipientInfo(octets) => expansion.copies.push(Copy { number, recipient_info: octets.0 }),
             Wrapped::Denied(reason) => expansion.denied.push((number, reason)),
         }
     }
     Ok(expansion)
+}
+
+fn is_for_one(der: &[u8]) -> bool {
+    RecipientInfo::decode_bounded(der).is_ok_and(|info| info.recipient_ids().count() == 1)
 }

@@ -6,7 +6,7 @@ use crate::policy::GroupKeyIds;
 use crate::store::{KEYS, epoch_key};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use twinseal_proto::api::keys::{self, Certs, CertsRequest, EpochKey};
 use twinseal_proto::ids::GroupId;
@@ -17,6 +17,9 @@ use twinseal_svc::store::{Batch, Store, StoreError};
 const POLL_SECONDS: u64 = 20;
 /// Back-off while groupsrv is away.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
+
+/// A poll that brings nothing lasts at least so long.
+const EMPTY_POLL: Duration = Duration::from_millis(200);
 
 /// Every group's keys.
 pub(crate) struct GroupKeys {
@@ -78,15 +81,20 @@ impl GroupKeys {
             // Nothing known: do not wait for a change of what we have not seen.
             let wait = if version.is_empty() { 0 } else { POLL_SECONDS };
             let request = CertsRequest { version: version.clone(), wait };
+            let asked = Instant::now();
             let polled = tokio::select! {
                 page = client.call::<Certs>(&request, Duration::from_secs(wait + 10)) => page,
                 () = stop.cancelled() => return,
             };
             match self.take(polled).await {
                 Ok(newer) => {
+                    answered();
+                    if newer == version {
+                        let pause = EMPTY_POLL.saturating_sub(asked.elapsed());
+                        tokio::select! { () = tokio::time::sleep(pause) => {}, () = stop.cancelled() => return }
+                    }
                     version = newer;
                     backoff = BACKOFF.0;
-                    answered();
                 }
                 Err(error) => {
                     events::group_keys_not_followed(&error);

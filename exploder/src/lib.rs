@@ -17,7 +17,6 @@
 mod admin;
 mod assemble;
 pub mod cli;
-mod colocation;
 pub mod config;
 mod daemon;
 mod deliver;

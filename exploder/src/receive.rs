@@ -41,13 +41,18 @@ impl Receiver {
 
     fn resolve(&self, mail: &Mail, to: &ForwardPath) -> Result<Arc<List>, Refusal> {
         let roster = &self.engine.roster;
+        let address = match to {
+            ForwardPath::Postmaster => return Err(Refusal::Postmaster),
+            ForwardPath::Mailbox(mailbox) => mailbox.address().ok_or(Refusal::Relay)?,
+        };
+        let ours = || address.domain().eq_ignore_ascii_case(&self.host) || roster.serves(address.domain());
+        let local = address.as_str().strip_suffix(address.domain()).unwrap_or_default();
+        if local.eq_ignore_ascii_case("postmaster@") && ours() {
+            return Err(Refusal::Postmaster);
+        }
         if !roster.known() {
             return Err(Refusal::NoRoster);
         }
-        let address = match to {
-            ForwardPath::Postmaster => return Err(Refusal::UnknownMailbox),
-            ForwardPath::Mailbox(mailbox) => mailbox.address().ok_or(Refusal::Relay)?,
-        };
         let list = address.as_str().parse::<ListAddress>().ok().and_then(|list| roster.list(&list));
         let unknown = || if roster.serves(address.domain()) { Refusal::UnknownMailbox } else { Refusal::Relay };
         let list = list.ok_or_else(unknown)?;

@@ -18,6 +18,9 @@ use twinseal_proto::time::UnixTime;
 /// Messages that are registered, and that are sent, at the same time.
 const REGISTERING: usize = 16;
 const SENDING: usize = 16;
+/// Seconds until the end of a message is written down again when that failed, and what is told meanwhile.
+const WRITE_AGAIN: u64 = if cfg!(test) { 1 } else { 60 };
+const NOT_WRITTEN: &str = "its end cannot be written into the spool";
 /// The longest time between two looks at the queue; metrics are renewed then.
 const TICK: Duration = Duration::from_secs(15);
 /// How long running transactions may take when the daemon stops.
@@ -39,34 +42,40 @@ pub(crate) fn hold(engine: &Engine, id: PostId, reason: &str) -> Turn {
         let queue = engine.queue();
         (queue.get(id).map_or(now, |post| post.summary.accepted), queue.refusals(id))
     };
-    events::held(id, reason);
     match engine.schedule.next(accepted, now, refusals.saturating_add(1), chance()) {
-        Next::At(at) => Turn::Pause(Pause::Held(reason.to_owned(), at)),
-        Next::GiveUp => Turn::Done,
+        Next::At(at) => {
+            events::held(id, reason);
+            Turn::Pause(Pause::Held(reason.to_owned(), at))
+        }
+        Next::GiveUp => {
+            events::given_up(id, reason);
+            Turn::Done
+        }
     }
 }
 
 /// Runs until the daemon stops, with `connections` connections to the smarthost.
 pub(crate) async fn run(engine: Arc<Engine>, connections: usize) {
-    let mut workers = JoinSet::new();
+    let mut runner =
+        Runner { engine: Arc::clone(&engine), workers: JoinSet::new(), steps: JoinSet::new(), running: HashMap::new() };
     for _ in 0..connections {
-        let engine = Arc::clone(&engine);
-        workers.spawn(async move { worker::run(&engine).await });
+        runner.add_worker();
     }
-    let mut runner = Runner { engine: Arc::clone(&engine), steps: JoinSet::new(), running: HashMap::new() };
     runner.run().await;
     engine.lanes.close();
     let drained = async {
         while let Some(step) = runner.steps.join_next_with_id().await {
             runner.ended(step).await;
         }
-        while workers.join_next().await.is_some() {}
+        while runner.workers.join_next().await.is_some() {}
     };
     let _ = tokio::time::timeout(DRAIN, drained).await;
 }
 
 struct Runner {
     engine: Arc<Engine>,
+    /// One for each connection.
+    workers: JoinSet<()>,
     /// What is being done, and for which message.
     steps: JoinSet<Turn>,
     running: HashMap<task::Id, (PostId, Step)>,
@@ -88,11 +97,21 @@ impl Runner {
             let rest = self.rest();
             tokio::select! {
                 Some(step) = self.steps.join_next_with_id() => self.ended(step).await,
+                // Before the lanes are closed a worker ends only by failing inside.
+                Some(_) = self.workers.join_next() => {
+                    events::worker_failed();
+                    self.add_worker();
+                }
                 () = engine.changed.notified() => {}
                 () = tokio::time::sleep(rest) => {}
                 () = engine.stop.cancelled() => return,
             }
         }
+    }
+
+    fn add_worker(&mut self) {
+        let engine = Arc::clone(&self.engine);
+        self.workers.spawn(async move { worker::run(&engine).await });
     }
 
     /// Takes up what may be done now. Of a peer that was away only one message asks first.
@@ -154,6 +173,10 @@ impl Runner {
         let (sent, failed) = self.engine.queue().get(id).map_or((0, 0), |post| post.totals());
         if let Err(error) = self.engine.spool.done(id).await {
             events::not_written(id, &error);
+            // Forgotten now, it would keep its place on the disk until the next start; and a full disk full.
+            let now = UnixTime::now();
+            let again = Pause::Held(NOT_WRITTEN.to_owned(), now.plus(WRITE_AGAIN));
+            return self.engine.queue().put_back(id, again, now);
         }
         self.engine.queue().remove(id);
         events::done(id, sent, failed);
@@ -179,4 +202,4 @@ impl Runner {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

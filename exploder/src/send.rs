@@ -95,6 +95,13 @@ struct Sender<'a> {
     ended: Vec<Recipient>,
 }
 
+impl Drop for Sender<'_> {
+    /// Only a turn that fails inside leaves copies in its lane. Nobody would write down what becomes of them.
+    fn drop(&mut self) {
+        self.engine.lanes.remove(&self.sending);
+    }
+}
+
 impl Sender<'_> {
     async fn run(&mut self) -> Stop {
         let (engine, post) = (self.engine, self.post);
@@ -194,6 +201,9 @@ impl Sender<'_> {
     fn take(&mut self, expansion: Expansion) {
         self.flying += expansion.copies.len();
         self.engine.lanes.push(&self.sending, expansion.copies);
+        for number in expansion.unusable {
+            self.again(number, State::Due, Reason::Unusable);
+        }
         for (number, reason) in expansion.denied {
             match reason {
                 Denied::JoinedLater => self.drop_copy(number, "joined later"),
@@ -259,6 +269,8 @@ impl Sender<'_> {
 
     /// A try failed: another one later, or none.
     fn again(&mut self, number: MemberNumber, state: State, reason: Reason) {
+        #[cfg(test)]
+        crate::runner::tests::stumble(number, crate::runner::tests::STEP_STUMBLES);
         let (now, id) = (UnixTime::now(), self.sending.id);
         let attempts = self.copy(number).map_or(0, |copy| copy.attempts).saturating_add(1);
         match self.engine.schedule.next(self.post.accepted, now, attempts, chance()) {

@@ -5,7 +5,7 @@
 //! * [`body`]: bodies on their way in and out. [`post`]: the intake record.
 //!
 //! A segment is deleted, oldest first, when every message in it is done; a message that keeps the oldest one alone is
-//! written again into the newest.
+//! written again into the newest. A damaged one is not deleted but renamed to `*.damaged`, and never read again.
 
 pub(crate) mod body;
 pub(crate) mod post;
@@ -17,7 +17,7 @@ use body::{Body, Draft, SpoolWriter};
 use bytes::Bytes;
 use record::{Accepted, Recipient};
 pub(crate) use recover::{Recovered, fresh_copies};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -27,10 +27,12 @@ use twinseal_proto::ids::{MemberNumber, PostId};
 use twinseal_svc::commit::{CommitError, Committer};
 use twinseal_svc::{durable, failpoint};
 
-/// A segment is closed when it is so long.
-const SEGMENT: u64 = 64 << 20;
+/// A segment is closed when it is so long. A start reads one at a time whole.
+const SEGMENT: u64 = 16 << 20;
 /// When there are more segments than this, messages in the oldest are written again.
 const MANY: usize = 4;
+/// But only when they are at most this part of it: a backlog, of which all is still wanted, stays where it is.
+const FEW: u64 = 8;
 /// A message's number is its segment's, then its place in it: 24 bits each. Segments are never reused, so numbers are not.
 const ORDINAL_BITS: u32 = 24;
 
@@ -65,6 +67,8 @@ pub(crate) struct Spool {
     bodies: PathBuf,
     tmp: PathBuf,
     segment_limit: u64,
+    /// Segments in which octets are damaged: kept for somebody to look at.
+    damaged: HashSet<u32>,
     ledger: Mutex<Ledger>,
 }
 
@@ -95,6 +99,12 @@ impl Home {
     fn of(segment: u32, offset: u64, accepted: &Accepted<'_>) -> Self {
         let (intake_len, inline) = (accepted.intake.len(), accepted.body.is_some());
         Self { segment, offset, intake_len, body_len: accepted.body_len, inline }
+    }
+
+    /// Octets of the payload.
+    fn octets(&self) -> u64 {
+        let body = if self.inline { self.body_len } else { 0 };
+        (Accepted::FIXED + self.intake_len) as u64 + body
     }
 }
 
@@ -207,7 +217,7 @@ impl Spool {
     /// Ends a message: its body file goes now, its segment when it is the oldest and empty.
     ///
     /// # Errors
-    /// [`SpoolError`]; it is done again after the next start then.
+    /// [`SpoolError`]: it is as it was, and can be ended again.
     pub(crate) async fn done(&self, id: PostId) -> Result<(), SpoolError> {
         let home = *self.ledger().homes.get(&id).ok_or(SpoolError::Missing(id))?;
         let (_, log) = self.log(0)?;
@@ -217,7 +227,7 @@ impl Spool {
         } else {
             // Durable before the body is gone, or it would be missed after a power loss.
             log.append(record).await?;
-            std::fs::remove_file(body::path(&self.bodies, id))?;
+            remove(&body::path(&self.bodies, id))?;
         }
         failpoint::hit("exploder.done.after-write");
         let mut ledger = self.ledger();
@@ -228,34 +238,47 @@ impl Spool {
             *count -= 1;
         }
         drop(ledger);
-        Ok(self.sweep()?)
+        // What cannot be deleted now is tried again with the next message, or at the next start.
+        let _ = self.sweep().inspect_err(|error| events::segment_not_deleted(error));
+        Ok(())
     }
 
     /// Deletes the oldest segments while nothing lives in them. Each is gone durably before the next: a later one holds
     /// what became of messages in an earlier one.
     fn sweep(&self) -> io::Result<()> {
         loop {
-            let mut ledger = self.ledger();
+            let ledger = self.ledger();
             let Some((&oldest, 0)) = ledger.live.first_key_value() else { return Ok(()) };
             if oldest == ledger.number {
                 return Ok(());
             }
-            ledger.live.remove(&oldest);
             drop(ledger);
             failpoint::hit("exploder.segment.before-delete");
-            std::fs::remove_file(segment_path(&self.dir, oldest))?;
+            let path = segment_path(&self.dir, oldest);
+            if self.damaged.contains(&oldest) {
+                std::fs::rename(&path, path.with_extension("damaged"))?;
+            } else {
+                remove(&path)?;
+            }
             durable::sync_dir(&self.dir)?;
+            // Only now, or the next one could go before it after a failure.
+            self.ledger().live.remove(&oldest);
             events::segment_deleted(oldest);
         }
     }
 
-    /// The messages that alone keep the oldest of many segments.
+    /// The few messages that alone keep the oldest of many segments.
     pub(crate) fn stuck(&self) -> Vec<PostId> {
         let ledger = self.ledger();
         let Some((&oldest, _)) = ledger.live.first_key_value().filter(|_| ledger.live.len() > MANY) else {
             return Vec::new();
         };
-        ledger.homes.iter().filter(|(_, home)| home.segment == oldest).map(|(id, _)| *id).collect()
+        let stuck = || ledger.homes.iter().filter(|(_, home)| home.segment == oldest);
+        let octets: u64 = stuck().map(|(_, home)| home.octets()).sum();
+        if octets > self.segment_limit / FEW {
+            return Vec::new();
+        }
+        stuck().map(|(id, _)| *id).collect()
     }
 
     /// Writes a message with its state into the newest segment, so that the old one can go.
@@ -280,9 +303,7 @@ impl Spool {
     /// [`SpoolError`].
     pub(crate) fn read(&self, id: PostId) -> Result<(Vec<u8>, Body), SpoolError> {
         let home = *self.ledger().homes.get(&id).ok_or(SpoolError::Missing(id))?;
-        let inline = if home.inline { home.body_len } else { 0 };
-        let length = Accepted::FIXED + home.intake_len + usize::try_from(inline).unwrap_or(usize::MAX);
-        let mut payload = vec![0; length];
+        let mut payload = vec![0; usize::try_from(home.octets()).unwrap_or(usize::MAX)];
         File::open(segment_path(&self.dir, home.segment))?.read_exact_at(&mut payload, home.offset)?;
         let payload = Bytes::from(payload);
         let accepted = Accepted::read(&payload).filter(|a| a.id == id).ok_or(SpoolError::Missing(id))?;
@@ -291,6 +312,14 @@ impl Spool {
             None => Body::in_file(File::open(body::path(&self.bodies, id))?)?,
         };
         Ok((accepted.intake.to_vec(), body))
+    }
+}
+
+/// Removes a file that may be gone already.
+fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -128,6 +128,11 @@ impl Lanes {
         }
     }
 
+    /// Takes a message's lane away, with what is in it.
+    pub(crate) fn remove(&self, sending: &Arc<Sending>) {
+        self.inner().lanes.retain(|(lane, _)| !Arc::ptr_eq(lane, sending));
+    }
+
     /// Empties the lanes: what is in them is still due.
     pub(crate) fn clear(&self) {
         let lanes = std::mem::take(&mut self.inner().lanes);

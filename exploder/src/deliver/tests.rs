@@ -188,3 +188,13 @@ async fn a_smarthost_that_is_not_there_is_told() {
     let gone = Config { smarthost: "127.0.0.1:1".into(), ..config(&server) };
     assert!(matches!(Smarthost::new(&gone).unwrap().connect().await, Err(ConnectError::Network(_))));
 }
+
+#[tokio::test]
+async fn a_reply_without_end_is_not_read_to_its_end() {
+    for pipelining in [true, false] {
+        let server = Server::start(Script { pipelining, ..Script::default() }).await;
+        let mut session = connect(&server).await;
+        assert_eq!(outcome(&mut session, "rcpt-endless@x.test").await, Outcome::Defer(Reason::Lost));
+        assert!(!session.is_usable());
+    }
+}

@@ -29,14 +29,23 @@ pub(crate) enum Socket {
     Tls(Box<SslStream<TcpStream>>),
 }
 
+/// Most octets of replies to what was written last: lettre reads lines of any length.
+const MAX_REPLY: usize = 16 * 1024;
+
+/// The socket, and how much it gave since something was written to it.
+struct Line {
+    socket: Socket,
+    read: usize,
+}
+
 /// Our handle.
 #[derive(Clone)]
-pub(crate) struct Wire(Arc<Mutex<Socket>>);
+pub(crate) struct Wire(Arc<Mutex<Line>>);
 
 impl Wire {
     /// Takes a connected socket.
     pub(crate) fn new(socket: Socket) -> Self {
-        Self(Arc::new(Mutex::new(socket)))
+        Self(Arc::new(Mutex::new(Line { socket, read: 0 })))
     }
 
     /// The handle for lettre. It reads `greeting` before anything else: after STARTTLS no greeting comes (RFC 3207
@@ -47,11 +56,11 @@ impl Wire {
 
     /// The socket back, once lettre's handle is gone.
     pub(crate) fn into_socket(self) -> Option<Socket> {
-        Some(Arc::into_inner(self.0)?.into_inner().unwrap_or_else(PoisonError::into_inner))
+        Some(Arc::into_inner(self.0)?.into_inner().unwrap_or_else(PoisonError::into_inner).socket)
     }
 
     /// Only held inside a poll, by the one task that has both handles.
-    fn lock(&self) -> MutexGuard<'_, Socket> {
+    fn lock(&self) -> MutexGuard<'_, Line> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -61,7 +70,7 @@ impl Wire {
     /// The socket's; `TimedOut` when a block takes more than three minutes.
     pub(crate) async fn write_all(&self, pieces: &[&[u8]], joined: &mut Vec<u8>) -> io::Result<()> {
         let total: usize = pieces.iter().map(|piece| piece.len()).sum();
-        if total <= JOINED && matches!(*self.lock(), Socket::Tls(_)) {
+        if total <= JOINED && matches!(self.lock().socket, Socket::Tls(_)) {
             joined.clear();
             pieces.iter().for_each(|piece| joined.extend_from_slice(piece));
             return self.write_slices(&mut [IoSlice::new(joined)]).await;
@@ -94,7 +103,7 @@ impl Wire {
         let mut at = 0;
         while at < length {
             let slice = usize::try_from(length - at).unwrap_or(SLICE).min(SLICE);
-            if matches!(*self.lock(), Socket::Tls(_)) {
+            if matches!(self.lock().socket, Socket::Tls(_)) {
                 joined.resize(slice, 0);
                 std::os::unix::fs::FileExt::read_exact_at(file, joined, at)?;
                 self.write_slices(&mut [IoSlice::new(joined)]).await?;
@@ -108,11 +117,25 @@ impl Wire {
     }
 }
 
-impl Socket {
+impl Line {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.read > MAX_REPLY {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "a reply without end")));
+        }
+        let before = buf.filled().len();
+        let read = match &mut self.socket {
+            Socket::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Socket::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+        };
+        self.read += buf.filled().len() - before;
+        read
+    }
+
     fn poll_write_slices(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, slices),
-            Self::Tls(tls) => Pin::new(tls).poll_write(cx, slices.iter().find(|s| !s.is_empty()).map_or(&[], |s| s)),
+        self.read = 0;
+        match &mut self.socket {
+            Socket::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, slices),
+            Socket::Tls(tls) => Pin::new(tls).poll_write(cx, slices.iter().find(|s| !s.is_empty()).map_or(&[], |s| s)),
         }
     }
 
@@ -123,7 +146,8 @@ impl Socket {
         at: &mut u64,
         slice: usize,
     ) -> Poll<io::Result<()>> {
-        let Self::Plain(tcp) = self else {
+        self.read = 0;
+        let Socket::Plain(tcp) = &mut self.socket else {
             return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
         };
         loop {
@@ -155,7 +179,7 @@ impl fmt::Debug for Transport {
 
 impl AsyncTokioStream for Transport {
     fn peer_addr(&self) -> io::Result<SocketAddr> {
-        match &*self.wire.lock() {
+        match &self.wire.lock().socket {
             Socket::Plain(tcp) => tcp.peer_addr(),
             Socket::Tls(tls) => tls.get_ref().peer_addr(),
         }
@@ -171,10 +195,7 @@ impl AsyncRead for Transport {
             this.greeting = rest;
             return Poll::Ready(Ok(()));
         }
-        match &mut *this.wire.lock() {
-            Socket::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
-            Socket::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
-        }
+        this.wire.lock().poll_read(cx, buf)
     }
 }
 
@@ -184,14 +205,14 @@ impl AsyncWrite for Transport {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut *self.wire.lock() {
+        match &mut self.wire.lock().socket {
             Socket::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
             Socket::Tls(tls) => Pin::new(tls).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut *self.wire.lock() {
+        match &mut self.wire.lock().socket {
             Socket::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Socket::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
         }

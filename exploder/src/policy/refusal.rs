@@ -61,6 +61,8 @@ pub enum Refusal {
     OpenPgp,
     /// The RecipientInfo for the group has an algorithm that is not opened.
     RecipientAlgorithm,
+    /// The postmaster of this host, who has no mailbox here.
+    Postmaster,
     /// The recipient is not at this host.
     Relay,
     /// The spool cannot take it.
@@ -179,6 +181,11 @@ impl Refusal {
                 "the list's RecipientInfo has an algorithm that is not opened: use RSA (PKCS #1 v1.5, or OAEP without \
                  label) or ECDH (X9.63 KDF, AES key wrap)",
             ),
+            // RFC 5321 section 4.5.1 wants this mail taken. But nobody would read it here, and a 250 would say otherwise;
+            // a 4yz would keep it in the sender's queue for days.
+            Self::Postmaster => {
+                (550, "5.2.1", "the postmaster has no mailbox on this host, write to the administrators of its domain")
+            }
             Self::Relay => (550, "5.7.1", "relaying denied"),
             Self::Storage => (452, "4.3.1", "no storage for the message now, try again later"),
             Self::SubmissionOnly => {

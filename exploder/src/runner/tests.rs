@@ -2,6 +2,14 @@
 //! The whole exploder in this process: mail in over SMTP, copies out to an SMTP server, a signed feed, and a groupsrv
 //! that answers as each test wants.
 
+/// Members at whom the code fails inside: on a connection, and in a message's turn when a try failed.
+pub(crate) const DELIVERY_STUMBLES: u32 = 4_000_001;
+pub(crate) const STEP_STUMBLES: u32 = 4_000_002;
+
+pub(crate) fn stumble(number: MemberNumber, at: u32) {
+    assert_ne!(number.0, at, "as the test wants");
+}
+
 mod peers;
 mod trial;
 
@@ -58,6 +66,10 @@ async fn refusals_fall_in_the_session() {
     trial.members(1..=2).await;
     assert!(trial.post("stranger@x.test", 100).await.starts_with("550 5.7.2"));
     assert!(trial.post_to("nobody@lists.test", "m1@members.test", 100).await.starts_with("550 5.1.1"));
+    for address in ["Postmaster", "postMASTER@lists.test"] {
+        assert!(trial.post_to(address, "m1@members.test", 100).await.starts_with("550 5.2.1"), "{address}");
+    }
+    assert!(trial.post_to("postmaster@elsewhere.test", "m1@members.test", 100).await.starts_with("550 5.7.1"));
     assert!(trial.post_to("nobody@elsewhere.test", "m1@members.test", 100).await.starts_with("550 5.7.1"));
     assert_eq!(trial.engine().queue().len(), 0);
 }
@@ -186,4 +198,78 @@ async fn a_long_list_is_expanded_in_batches_over_kept_connections() {
     to.dedup();
     assert_eq!(to.len(), 1200);
     assert!(trial.sink.connections() <= 3, "connections are kept");
+}
+
+#[tokio::test]
+async fn a_worker_that_fails_inside_is_replaced_and_its_copy_tried_again() {
+    let trial = Trial::start(Script::default()).await;
+    trial.members(1..=5).await;
+    trial.join(DELIVERY_STUMBLES, "stumbles@x.test").await;
+    assert!(trial.post("m1@members.test", 100).await.starts_with("250"));
+    // There are two workers: the third failure needs a new one.
+    let id = trial.engine().queue().list(|_| 0)[0].id;
+    let failed = |queue: &Queue| {
+        let copies = queue.get(id).and_then(|post| post.copies.as_deref()).unwrap_or_default();
+        copies.iter().any(|copy| copy.number.0 == DELIVERY_STUMBLES && copy.attempts >= 3)
+    };
+    trial.until(failed).await;
+    assert_eq!(trial.sink.taken().len(), 5);
+    trial.leave(DELIVERY_STUMBLES).await;
+    trial.until_empty().await;
+}
+
+#[tokio::test]
+async fn a_turn_that_fails_inside_is_held_and_stops_no_other_message() {
+    let trial = Trial::start(Script::default()).await;
+    trial.members(1..=2).await;
+    trial.join(STEP_STUMBLES, "rcpt-450@x.test").await;
+    assert!(trial.post("m1@members.test", 100).await.starts_with("250"));
+    trial.until(|queue| queue.list(|_| 0)[0].waiting.as_deref() == Some("failed inside")).await;
+    trial.leave(STEP_STUMBLES).await;
+    assert!(trial.post("m2@members.test", 100).await.starts_with("250"));
+    trial.until_empty().await;
+    assert!(trial.sink.taken().len() >= 4);
+}
+
+#[tokio::test]
+async fn what_is_no_recipient_info_is_not_sent() {
+    let trial = Trial::start(Script::default()).await;
+    trial.members(1..=3).await;
+    trial.groupsrv.spoil(2, true);
+    assert!(trial.post("m1@members.test", 100).await.starts_with("250"));
+    trial.until(|queue| queue.list(|_| 0).first().is_some_and(|post| post.sent == 2)).await;
+    trial.groupsrv.spoil(2, false);
+    trial.until_empty().await;
+    assert_eq!(trial.sink.taken().len(), 3);
+    for copy in trial.sink.taken() {
+        let number = copy.envelope.1.strip_prefix('m').unwrap().split('@').next().unwrap().parse().unwrap();
+        trial.assert_copy(&copy.data, number);
+    }
+}
+
+#[tokio::test]
+async fn on_a_full_disk_a_message_ends_when_there_is_room_again() {
+    let trial = Trial::start(Script::default()).await;
+    trial.members(1..=2).await;
+    trial.groupsrv.problem(Some(ProblemCode::Unavailable));
+    assert!(trial.post("m1@members.test", 100).await.starts_with("250"));
+    let full = twinseal_svc::commit::Committer::open(std::path::Path::new("/dev/full"), 0).unwrap();
+    let log = trial.engine().spool.swap_log(full);
+    trial.groupsrv.problem(None);
+    trial.engine().groupsrv_seen();
+    trial.until(|queue| queue.list(|_| 0)[0].waiting.as_deref() == Some(super::NOT_WRITTEN)).await;
+    assert!(trial.post("m1@members.test", 100).await.starts_with("452 4.3.1"));
+    trial.engine().spool.swap_log(log);
+    trial.until_empty().await;
+    assert_eq!(trial.sink.taken().len(), 2);
+}
+
+#[tokio::test]
+async fn a_smarthost_with_few_connections_is_not_away() {
+    let trial = Trial::start(Script { limit: 1, ..Script::default() }).await;
+    trial.members(1..=30).await;
+    assert!(trial.post("m1@members.test", 100).await.starts_with("250"));
+    trial.until_empty().await;
+    assert_eq!((trial.sink.taken().len(), trial.groupsrv.expansions()), (30, 1));
+    assert!(trial.engine().smarthost_gate().1);
 }

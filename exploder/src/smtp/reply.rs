@@ -134,8 +134,6 @@ pub const MAIL_FIRST: Reply = Reply::fixed(503, "5.5.1", "MAIL comes first");
 pub const RCPT_FIRST: Reply = Reply::fixed(503, "5.5.1", "RCPT comes first");
 /// DATA after nothing but refused recipients (RFC 2920 section 3.2).
 pub const NO_RECIPIENTS: Reply = Reply::fixed(554, "5.5.1", "no valid recipients");
-/// More octets than the server takes (RFC 1870).
-pub const TOO_LARGE: Reply = Reply::fixed(552, "5.3.4", "message too large");
 /// More recipients than a transaction may have (RFC 5321 section 4.5.3.1.10).
 pub const TOO_MANY_RECIPIENTS: Reply = Reply::fixed(452, "4.5.3", "too many recipients, send the rest again");
 /// A transaction is for one mailbox of one list: what one list refuses, another may take.
@@ -171,6 +169,12 @@ pub fn ehlo(host: &str, max_size: u64) -> Reply {
     Reply::new(250, "", format!("{host}\nPIPELINING\nSIZE {max_size}\n8BITMIME\nENHANCEDSTATUSCODES"))
 }
 
+/// More octets than the server takes, which is `limit` (RFC 1870 section 6.1).
+#[must_use]
+pub fn too_large(limit: u64) -> Reply {
+    Reply::new(552, "5.3.4", format!("message larger than {limit} octets, the most that is taken here"))
+}
+
 /// A command line with `fault` in it: the connection ends, since the two sides may differ on where lines end.
 #[must_use]
 pub const fn bad_line(fault: Fault) -> Reply {
@@ -204,7 +208,8 @@ mod tests {
 
     #[test]
     fn each_line_has_both_codes_and_no_text_makes_a_second_reply() {
-        assert_eq!(wire(&TOO_LARGE), "552 5.3.4 message too large\r\n");
+        let told = "552 5.3.4 message larger than 5 octets, the most that is taken here\r\n";
+        assert_eq!(wire(&too_large(5)), told);
         assert_eq!(wire(&Reply::new(550, "5.7.1", "a\nb")), "550-5.7.1 a\r\n550 5.7.1 b\r\n");
         assert_eq!(wire(&Reply::new(550, "5.7.1", "x\r250 ok\u{e9}\0")), "550 5.7.1 x?250 ok??\r\n");
         assert_eq!(wire(&Reply::new(550, "5.7.1", "x".repeat(900))).len(), 480 + 12);
@@ -238,7 +243,7 @@ mod tests {
             MAIL_FIRST,
             RCPT_FIRST,
             NO_RECIPIENTS,
-            TOO_LARGE,
+            too_large(1),
             TOO_MANY_RECIPIENTS,
             ONE_LIST,
             NOT_IN_STEP,

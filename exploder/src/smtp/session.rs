@@ -261,12 +261,14 @@ impl<T: PartialEq> Session<T> {
                     receiving.octets += text.len() as u64;
                     let over = receiving.octets > self.settings.max_size;
                     if receiving.octets / 2 > self.settings.max_size {
-                        return (input.len(), self.close(&reply::TOO_LARGE));
+                        let refusal = reply::too_large(self.settings.max_size);
+                        return (input.len(), self.close(&refusal));
                     }
                     match &receiving.refusal {
                         Some(_) => {}
                         None if over => {
-                            receiving.refusal = Some((reply::TOO_LARGE, End::Continue));
+                            let refusal = reply::too_large(self.settings.max_size);
+                            receiving.refusal = Some((refusal, End::Continue));
                             return (used, Action::Abort);
                         }
                         None => return (used, Action::Chunk(text)),

@@ -39,9 +39,12 @@ pub(super) fn open<S>(
     durable::make_dir(&tmp)?;
     let numbers = segments(dir)?;
     let mut found = HashMap::new();
+    let mut damaged = HashSet::new();
     let mut live: BTreeMap<u32, usize> = numbers.iter().map(|number| (*number, 0)).collect();
     for number in &numbers {
-        read_segment(dir, *number, numbers.last() == Some(number), &summary, &mut found)?;
+        if !read_segment(dir, *number, numbers.last() == Some(number), &summary, &mut found)? {
+            damaged.insert(*number);
+        }
     }
     found.retain(|id, post| {
         let length = || fs::metadata(body::path(&bodies, *id)).map(|m| m.len());
@@ -64,7 +67,7 @@ pub(super) fn open<S>(
     let mut recovered: Vec<Recovered<S>> = found.into_values().map(|post| post.recovered).collect();
     recovered.sort_by_key(|post| post.id);
     let ledger = Mutex::new(Ledger { number, ordinal: 0, log, homes, live });
-    let spool = Spool { dir: dir.to_owned(), bodies, tmp, segment_limit, ledger };
+    let spool = Spool { dir: dir.to_owned(), bodies, tmp, segment_limit, damaged, ledger };
     spool.sweep()?;
     Ok((spool, recovered))
 }
@@ -82,20 +85,34 @@ fn segments(dir: &Path) -> io::Result<Vec<u32>> {
     Ok(numbers)
 }
 
+/// Whether all of it could be read, but for the end that a crash tore.
+///
+/// # Errors
+/// The I/O error; `InvalidData` for an accepted message that was written whole and cannot be read: by another version.
+/// Going on would forget it.
 fn read_segment<S>(
     dir: &Path,
     number: u32,
     last: bool,
     summary: &impl Fn(&[u8]) -> Option<S>,
     found: &mut HashMap<PostId, Found<S>>,
-) -> io::Result<()> {
+) -> io::Result<bool> {
     let path = segment_path(dir, number);
     let segment = fs::read(&path)?;
+    let mut whole = true;
     for item in Items::new(&segment) {
         match item {
             Item::Record(kind, offset, payload) => {
                 if apply(found, number, kind, offset, payload, summary).is_none() {
                     events::record_unreadable(number, offset);
+                    if kind == Kind::Accepted {
+                        let what = format!(
+                            "{}: the message at octet {offset} was written by another version; start that one",
+                            path.display()
+                        );
+                        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+                    }
+                    whole = false;
                 }
             }
             Item::Torn(at) if last => {
@@ -104,11 +121,17 @@ fn read_segment<S>(
                 file.set_len(at)?;
                 file.sync_all()?;
             }
-            Item::Torn(at) => events::segment_damaged(number, at, segment.len() as u64),
-            Item::Damage(range) => events::segment_damaged(number, range.start, range.end),
+            Item::Torn(at) => {
+                events::segment_damaged(number, at, segment.len() as u64);
+                whole = false;
+            }
+            Item::Damage(range) => {
+                events::segment_damaged(number, range.start, range.end);
+                whole = false;
+            }
         }
     }
-    Ok(())
+    Ok(whole)
 }
 
 /// Takes one record. `None`: its payload is not what its kind says.

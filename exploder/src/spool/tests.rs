@@ -77,7 +77,7 @@ async fn segments_go_oldest_first_when_nothing_lives_in_them() {
 async fn one_stuck_message_does_not_keep_the_disk() {
     let dir = tempfile::tempdir().unwrap();
     let (spool, _) = open(dir.path());
-    let stuck = accept(&spool, 5000, "stuck").await;
+    let stuck = accept(&spool, 100, "stuck").await;
     let copies = [sent(1), Recipient { state: State::Due, ..sent(2) }];
     spool.recipients(stuck, &[1, 2].map(MemberNumber)).await.unwrap();
     for _ in 0..6 {
@@ -91,7 +91,7 @@ async fn one_stuck_message_does_not_keep_the_disk() {
     drop(spool);
     let (spool, posts) = open(dir.path());
     assert_eq!((posts.len(), posts[0].summary.as_str(), posts[0].copies.as_deref()), (1, "stuck", Some(&copies[..])));
-    assert_eq!(spool.read(stuck).unwrap().1.len(), 5000);
+    assert_eq!(spool.read(stuck).unwrap().1.len(), 100);
 }
 
 #[tokio::test]
@@ -120,6 +120,72 @@ async fn a_segment_cut_anywhere_gives_back_every_record_before_the_cut() {
         }
         let (_, once_more) = open(again.path());
         assert_eq!(once_more.len(), posts.len());
+    }
+}
+
+#[tokio::test]
+async fn a_backlog_is_not_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut spool, _) = open(dir.path());
+    for _ in 0..8 {
+        accept(&spool, 5000, "backlog").await;
+    }
+    assert!(files(dir.path(), "spool").len() > MANY + 2);
+    assert_eq!(spool.stuck().len(), 0, "all of the oldest segment is still wanted");
+    spool.segment_limit = 1 << 20;
+    assert_eq!(spool.stuck().len(), 1, "a little of a long one");
+}
+
+#[tokio::test]
+async fn a_damaged_segment_is_kept_and_one_of_another_version_is_not_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _) = open(dir.path());
+    accept(&spool, 100, "one").await;
+    accept(&spool, 100, "two").await;
+    drop(spool);
+    let path = segment_path(&dir.path().join("spool"), 1);
+    let mut octets = std::fs::read(&path).unwrap();
+    octets[50] ^= 1;
+    std::fs::write(&path, octets).unwrap();
+    let (spool, posts) = open(dir.path());
+    assert_eq!(posts.len(), 1);
+    spool.done(posts[0].id).await.unwrap();
+    assert!(files(dir.path(), "spool").contains(&"seg-00000001.damaged".to_owned()));
+    let last = accept(&spool, 100, "three").await;
+    drop(spool);
+    let newer = recover::open(&dir.path().join("spool"), 4096, |_| None::<String>);
+    assert_eq!(newer.err().unwrap().kind(), io::ErrorKind::InvalidData);
+    let (_, posts) = open(dir.path());
+    assert_eq!(posts.iter().map(|post| post.id).collect::<Vec<_>>(), [last]);
+}
+
+#[tokio::test]
+async fn a_segment_that_cannot_be_deleted_keeps_the_later_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _) = open(dir.path());
+    let mut posts = Vec::new();
+    for _ in 0..4 {
+        posts.push(accept(&spool, 5000, "x").await);
+    }
+    let first = segment_path(&dir.path().join("spool"), 1);
+    let aside = dir.path().join("aside");
+    std::fs::rename(&first, &aside).unwrap();
+    std::fs::create_dir(&first).unwrap();
+    for id in &posts[..3] {
+        spool.done(*id).await.unwrap();
+    }
+    assert!(segment_path(&dir.path().join("spool"), 2).exists(), "it says what became of the first one's messages");
+    std::fs::remove_dir(&first).unwrap();
+    std::fs::rename(&aside, &first).unwrap();
+    drop(spool);
+    let (_, posts) = open(dir.path());
+    assert_eq!(posts.len(), 1);
+}
+
+impl Spool {
+    /// Writes to `log` from now on; what was written to before.
+    pub(crate) fn swap_log(&self, log: Committer) -> Committer {
+        std::mem::replace(&mut self.ledger().log, log)
     }
 }
 

@@ -200,8 +200,7 @@ pub fn each(dir: &Path, mut show: impl FnMut(&str)) -> Result<Verified, AuditErr
                 }
                 break;
             };
-            let (digest, json) =
-                std::str::from_utf8(record).ok().and_then(|r| r.split_once(' ')).ok_or_else(broken)?;
+            let (digest, json) = std::str::from_utf8(record).ok().and_then(|r| r.split_once(' ')).ok_or_else(broken)?;
             let expected = link(&found.head, json);
             if digest != expected.to_string() {
                 return Err(broken());

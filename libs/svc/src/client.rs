@@ -141,7 +141,8 @@ impl Dial {
                 let host = uri.host().unwrap_or_default();
                 let tcp = TcpStream::connect((host, uri.port_u16().unwrap_or(443))).await?;
                 tcp.set_nodelay(true)?;
-                let ssl = connector.configure()?.use_server_name_indication(false).verify_hostname(false).into_ssl(host)?;
+                let ssl =
+                    connector.configure()?.use_server_name_indication(false).verify_hostname(false).into_ssl(host)?;
                 let mut tls = SslStream::new(ssl, tcp)?;
                 Pin::new(&mut tls).connect().await.map_err(io::Error::other)?;
                 Ok(Stream::Tls(Box::pin(tls)))

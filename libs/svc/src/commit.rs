@@ -42,7 +42,7 @@ pub struct Committer {
 
 impl Committer {
     /// Opens `path` for appending after its first `keep` octets; what stands behind them, the torn end of a crash, is cut
-    /// off. Creates it (mode 0600) and makes its name durable when it is new.
+    /// off. Creates it (mode 0600) when it is missing, and makes its name durable.
     ///
     /// # Errors
     /// The I/O error of opening, cutting or syncing.
@@ -60,13 +60,13 @@ impl Committer {
     }
 
     fn start(path: &Path, keep: u64, chain: bool) -> io::Result<Self> {
-        let new = !path.exists();
         let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
         if file.metadata()?.len() > keep {
             file.set_len(keep)?;
             file.sync_all()?;
         }
-        if new && let Some(parent) = path.parent() {
+        // Also when it is not new: whoever made it may have died before its name was durable.
+        if let Some(parent) = path.parent() {
             crate::durable::sync_dir(parent)?;
         }
         let (queue, appends) = channel();
@@ -192,7 +192,7 @@ fn run(mut file: File, appends: &Receiver<Append>, length: &AtomicU64, chain: bo
 fn store(file: &mut File, batch: &[Append], durable: bool) -> io::Result<u64> {
     match batch {
         [one] => file.write_all(&one.octets)?,
-        many => file.write_all(&many.iter().flat_map(|a| a.octets.iter().copied()).collect::<Vec<u8>>())?,
+        many => file.write_all(&many.iter().map(|a| a.octets.as_slice()).collect::<Vec<_>>().concat())?,
     }
     if durable {
         file.sync_data()?;

@@ -29,7 +29,7 @@ pub enum ConfigError {
 /// # Errors
 /// [`ConfigError`] that names the file, the line and the key.
 pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+    let text =
+        std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
     toml::from_str(&text).map_err(|e| ConfigError::Invalid { path: path.to_owned(), text: e.to_string() })
 }

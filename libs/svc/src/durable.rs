@@ -30,12 +30,20 @@ pub fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Makes a directory of mode 0700 with its parents; it may exist already.
+/// Makes a directory of mode 0700 with its parents, their names durable; it may exist already.
 ///
 /// # Errors
-/// The I/O error of making it.
+/// The I/O error of making it, or of making its name durable.
 pub fn make_dir(dir: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+    let missing: Vec<&Path> =
+        dir.ancestors().take_while(|part| !part.as_os_str().is_empty() && !part.exists()).collect();
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    // What is synced inside a directory is lost with the directory's own name.
+    for made in missing {
+        let parent = made.parent().filter(|parent| !parent.as_os_str().is_empty());
+        sync_dir(parent.unwrap_or_else(|| Path::new(".")))?;
+    }
+    Ok(())
 }
 
 /// Reads a file that holds a secret.
@@ -75,6 +83,19 @@ mod tests {
         assert_eq!(read_secret(&path).unwrap().as_slice(), b"two");
         fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
         assert_eq!(read_secret(&path).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+    }
+
+    #[test]
+    fn directories_are_made_with_their_parents_for_their_owner_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("a/b/c");
+        make_dir(&deep).unwrap();
+        make_dir(&deep).unwrap();
+        for made in [&deep, &dir.path().join("a")] {
+            assert_eq!(fs::metadata(made).unwrap().permissions().mode() & 0o777, 0o700);
+        }
+        fs::write(dir.path().join("file"), b"").unwrap();
+        assert!(make_dir(&dir.path().join("file/b")).is_err());
     }
 
     #[test]

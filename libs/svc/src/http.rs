@@ -7,8 +7,8 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use openssl::ssl::{Ssl, SslAcceptor};
 use openssl::x509::X509;
@@ -25,8 +25,10 @@ use twinseal_proto::api::{Endpoint, Problem, ProblemCode};
 use twinseal_proto::cert::spki_digest;
 use twinseal_proto::encoding::Digest;
 
-/// How long a client may take for the TLS handshake, and for the header of a request.
+/// How long a client may take for the TLS handshake, and for the header of a request; how long it may be idle.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a client may take for the body of a request, however it drips.
+const BODY: Duration = Duration::from_secs(60);
 /// Connections served at once; more wait in the backlog.
 const MAX_CONNECTIONS: usize = 1024;
 /// How long running calls may take to end when the daemon stops.
@@ -91,14 +93,23 @@ pub fn caller(request: &Request) -> Caller {
     request.extensions().get::<Caller>().cloned().unwrap_or(Caller::Anonymous)
 }
 
-/// Reads a body of at most `limit` octets.
+/// Reads a body of at most `limit` octets, in at most a minute.
 ///
 /// # Errors
-/// A `too-large` problem when there is more, or when the body breaks off.
+/// A `too-large` problem when there is more, or when the body breaks off; a `bad-request` problem when it takes longer.
 pub async fn read_body(body: Body, limit: usize) -> Result<Bytes, Refusal> {
-    to_bytes(body, limit)
-        .await
-        .map_err(|_| Refusal(Problem::new(ProblemCode::TooLarge, format!("the body has more than {limit} octets or broke off"))))
+    read_body_within(body, limit, BODY).await
+}
+
+async fn read_body_within(body: Body, limit: usize, patience: Duration) -> Result<Bytes, Refusal> {
+    let refused = |code, what: String| Refusal(Problem::new(code, what));
+    match tokio::time::timeout(patience, to_bytes(body, limit)).await {
+        Ok(Ok(octets)) => Ok(octets),
+        Ok(Err(_)) => {
+            Err(refused(ProblemCode::TooLarge, format!("the body has more than {limit} octets or broke off")))
+        }
+        Err(_) => Err(refused(ProblemCode::BadRequest, format!("no body within {} s", patience.as_secs()))),
+    }
 }
 
 /// Serves `router` over TLS until `stop`; then lets running calls end.
@@ -184,10 +195,18 @@ pub(crate) async fn serve_connection<IO>(io: IO, router: Router, caller: Caller,
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    serve_patiently(io, router, caller, stop, HANDSHAKE).await;
+}
+
+/// [`serve_connection`] with so much patience for the header of a request. HTTP/1.1 only: to find out which version a
+/// client speaks its first octets would be awaited without a limit, and no client of ours speaks another.
+async fn serve_patiently<IO>(io: IO, router: Router, caller: Caller, stop: CancellationToken, patience: Duration)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let router = router.layer(axum::Extension(caller));
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HANDSHAKE);
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(64);
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(patience);
     let connection = builder.serve_connection(TokioIo::new(io), TowerToHyperService::new(router));
     tokio::pin!(connection);
     tokio::select! {
@@ -200,5 +219,53 @@ where
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    const SHORT: Duration = Duration::from_millis(100);
+
+    /// What comes back for `sent` until the server closes the connection.
+    async fn until_closed(sent: &[u8]) -> String {
+        let (mut client, server) = tokio::io::duplex(4096);
+        let router = Router::new().route("/", axum::routing::get(|| async { "fine" }));
+        tokio::spawn(serve_patiently(server, router, Caller::Anonymous, CancellationToken::new(), SHORT));
+        client.write_all(sent).await.unwrap();
+        let mut answer = Vec::new();
+        tokio::time::timeout(Duration::from_secs(20), client.read_to_end(&mut answer)).await.unwrap().unwrap();
+        String::from_utf8(answer).unwrap()
+    }
+
+    #[tokio::test]
+    async fn who_says_nothing_or_half_a_request_is_not_awaited() {
+        assert_eq!(until_closed(b"").await, "");
+        assert!(!until_closed(b"GET / HTT").await.contains("200"));
+        assert!(until_closed(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.ends_with("fine"), "idle afterwards");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_end_is_not_awaited() {
+        struct Endless;
+        impl hyper::body::Body for Endless {
+            type Data = Bytes;
+            type Error = std::convert::Infallible;
+
+            fn poll_frame(
+                self: Pin<&mut Self>,
+                _: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
+                std::task::Poll::Pending
+            }
+        }
+        let refused = read_body_within(Body::new(Endless), 10, SHORT).await.unwrap_err();
+        assert_eq!(refused.0.code, ProblemCode::BadRequest);
+        let refused = read_body_within(Body::from("eleven octs"), 10, SHORT).await.unwrap_err();
+        assert_eq!(refused.0.code, ProblemCode::TooLarge);
+        assert_eq!(read_body(Body::from("ten octets"), 10).await.ok().unwrap(), "ten octets");
     }
 }

@@ -98,7 +98,8 @@ pub enum JoinError {
 pub async fn join(state: &Path, args: &JoinArgs) -> Result<Digest, JoinError> {
     durable::make_dir(state)?;
     let root = X509::from_pem(&std::fs::read(&args.root)?)?;
-    let token = zeroize::Zeroizing::new(String::from_utf8_lossy(&durable::read_secret(&args.token_file)?).trim().to_owned());
+    let token =
+        zeroize::Zeroizing::new(String::from_utf8_lossy(&durable::read_secret(&args.token_file)?).trim().to_owned());
     let key = PKey::from_ec_key(EcKey::generate(&*EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?)?)?;
     let csr = request(&key, &args.names)?;
     let client = Client::pinned(&args.certsrv, &root, args.pin, None)?;
@@ -134,7 +135,11 @@ fn request(key: &PKey<Private>, names: &[String]) -> Result<X509Req, ErrorStack>
     builder.set_subject_name(&subject.build())?;
     let mut alternatives = SubjectAlternativeName::new();
     for name in names {
-        if name.parse::<std::net::IpAddr>().is_ok() { alternatives.ip(name) } else { alternatives.dns(name) };
+        if name.parse::<std::net::IpAddr>().is_ok() {
+            alternatives.ip(name)
+        } else {
+            alternatives.dns(name)
+        };
     }
     let mut extensions = Stack::new()?;
     extensions.push(alternatives.build(&builder.x509v3_context(None))?)?;

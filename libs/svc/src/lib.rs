@@ -4,11 +4,13 @@
 //! * [`tls`], [`http`], [`client`], [`admin`]: how services and administrators talk to each other.
 //! * [`join`], [`pins`], [`follow`]: how a service becomes certsrv's, whom it trusts, how it follows the feed.
 //! * [`durable`], [`commit`], [`store`], [`audit`]: every durable write goes through one of these.
+//! * [`colocation`]: whether services that should be apart are on one host.
 //! * [`failpoint`]: named steps at which the crash tests kill a daemon.
 
 pub mod admin;
 pub mod audit;
 pub mod client;
+pub mod colocation;
 pub mod commit;
 pub mod config;
 pub mod durable;

@@ -36,7 +36,8 @@ impl Pins {
     /// The file's I/O error, or `InvalidData` with the line.
     pub fn load(state: &Path) -> std::io::Result<Self> {
         match std::fs::read_to_string(state.join("pins.toml")) {
-            Ok(text) => toml::from_str(&text).map_err(|e| std::io::Error::new(std::io::ErrorKind::InvalidData, format!("pins.toml: {e}"))),
+            Ok(text) => toml::from_str(&text)
+                .map_err(|e| std::io::Error::new(std::io::ErrorKind::InvalidData, format!("pins.toml: {e}"))),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
             Err(e) => Err(e),
         }

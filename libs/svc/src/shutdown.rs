@@ -4,13 +4,16 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// A token that is cancelled at the first SIGTERM or SIGINT. A second signal ends the process at once.
+/// A token that is cancelled at the first SIGTERM or SIGINT. A second signal ends the process at once. SIGHUP, which by
+/// default would too, ends nothing any more; a daemon that has something to read again listens for it itself.
 ///
 /// # Errors
 /// The I/O error of installing the handlers.
 pub fn on_signals() -> std::io::Result<CancellationToken> {
     let token = CancellationToken::new();
     let stop = token.clone();
+    // The handler stays when the stream is dropped.
+    drop(signal(SignalKind::hangup())?);
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::spawn(async move {
         tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }

@@ -7,8 +7,8 @@
 use serde::{Serialize, de::DeserializeOwned};
 use std::fs::File;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Says that the index was made whole once. sled takes a damaged file for an empty one; without this key it is.
 const MARK: &[u8] = &[0xff];

@@ -120,6 +120,7 @@ pub fn acceptor(identity: &Identity, clients: Clients) -> Result<SslAcceptor, Tl
     // A resumed session would skip the check of the client's certificate.
     builder.set_session_cache_mode(SslSessionCacheMode::OFF);
     builder.set_options(openssl::ssl::SslOptions::NO_TICKET);
+    builder.set_num_tickets(0)?;
     identity.present(&mut builder)?;
     match clients {
         Clients::Optional(roots) => {

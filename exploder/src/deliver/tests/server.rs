@@ -24,12 +24,21 @@ pub(crate) struct Script {
     pub(crate) dripping: bool,
     pub(crate) smtp_utf8: bool,
     pub(crate) greeting: &'static str,
+    /// Connections at a time; more are turned away.
+    pub(crate) limit: usize,
     pub(crate) tls: Option<(PKey<Private>, X509)>,
 }
 
 impl Default for Script {
     fn default() -> Self {
-        Self { pipelining: true, dripping: false, smtp_utf8: false, greeting: "220 sink.test", tls: None }
+        Self {
+            pipelining: true,
+            dripping: false,
+            smtp_utf8: false,
+            greeting: "220 sink.test",
+            limit: usize::MAX,
+            tls: None,
+        }
     }
 }
 
@@ -51,13 +60,19 @@ struct Inner {
     script: Script,
     taken: Mutex<Vec<Taken>>,
     connections: AtomicUsize,
+    open: AtomicUsize,
 }
 
 impl Server {
     pub(crate) async fn start(script: Script) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let inner = Arc::new(Inner { script, taken: Mutex::default(), connections: AtomicUsize::new(0) });
+        let inner = Arc::new(Inner {
+            script,
+            taken: Mutex::default(),
+            connections: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
+        });
         let shared = Arc::clone(&inner);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -65,10 +80,12 @@ impl Server {
                 shared.connections.fetch_add(1, Ordering::Relaxed);
                 let shared = Arc::clone(&shared);
                 tokio::spawn(async move {
-                    let tls = shared.serve_plain(stream).await;
-                    if let Some(stream) = tls {
+                    if shared.open.fetch_add(1, Ordering::Relaxed) >= shared.script.limit {
+                        shared.say(&mut BufReader::new(stream), "421 4.7.0 too many connections").await;
+                    } else if let Some(stream) = shared.serve_plain(stream).await {
                         shared.serve_tls(stream).await;
                     }
+                    shared.open.fetch_sub(1, Ordering::Relaxed);
                 });
             }
         });
@@ -240,6 +257,10 @@ impl Inner {
         let what = address.split(['-', '@']).nth(1).unwrap();
         let reply = match (address.split('-').next().unwrap(), what) {
             (_, "drop") => return None,
+            (_, "endless") => {
+                while stream.write_all(b"250-and so on\r\n").await.is_ok() {}
+                return None;
+            }
             (_, "421") => "421 4.3.2 closing",
             ("mail", "450") => "450 4.7.1 not now",
             ("mail", "553") => "553 5.1.8 bad sender",

@@ -4,7 +4,7 @@ use crate::deliver::tests::server::identity;
 use axum::Router;
 use openssl::pkey::{PKey, Private};
 use openssl::sign::Signer;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -123,6 +123,7 @@ impl FeedSource {
 pub(super) struct Groupsrv {
     problem: Mutex<Option<ProblemCode>>,
     denied: Mutex<HashMap<Handle, Denied>>,
+    spoilt: Mutex<HashSet<Handle>>,
     asked: AtomicUsize,
     registered: AtomicUsize,
     expanded: AtomicUsize,
@@ -145,6 +146,16 @@ impl Groupsrv {
         match reason {
             Some(reason) => denied.insert(handle(number), reason),
             None => denied.remove(&handle(number)),
+        };
+    }
+
+    /// Answers rubbish for this member.
+    pub(super) fn spoil(&self, number: u32, spoilt: bool) {
+        let mut all = self.spoilt.lock().unwrap();
+        if spoilt {
+            all.insert(handle(number))
+        } else {
+            all.remove(&handle(number))
         };
     }
 
@@ -174,6 +185,7 @@ impl Groupsrv {
     fn wrap(&self, handle: &Handle) -> Wrapped {
         match self.denied.lock().unwrap().get(handle) {
             Some(reason) => Wrapped::Denied(*reason),
+            None if self.spoilt.lock().unwrap().contains(handle) => Wrapped::RecipientInfo(B64(vec![0x30, 1, 2])),
             None => {
                 let number = u32::from_be_bytes(*handle.octets().first_chunk().unwrap());
                 Wrapped::RecipientInfo(B64(recipient_info(number)))

@@ -40,7 +40,7 @@ impl<T: PartialEq> Session<T> {
             return self.answer(&reply::UNKNOWN_PARAMETER);
         }
         if parameters.size.is_some_and(|size| size > self.settings.max_size) {
-            return self.answer(&reply::TOO_LARGE);
+            return self.answer(&reply::too_large(self.settings.max_size));
         }
         if self.messages >= self.settings.max_messages {
             return self.answer(&reply::TOO_MANY_MESSAGES);
