@@ -46,7 +46,7 @@ async fn add_all(app: &Arc<App>, accounts: Vec<NewAccount>) -> Result<AddedAccou
     // Refused before the slow work, and once more in the commit.
     let view = app.registry.view();
     for account in &accounts {
-        decide::add_account(&account.address, view.account(&account.address)?.is_some())?;
+        may_add(&view, &account.address)?;
     }
     let (memory, days) = (app.config.password_memory_kib, app.config.member_days);
     let ready = tokio::task::spawn_blocking(move || parallel::map(accounts, |one| get_ready(one, memory, days)));
@@ -55,6 +55,11 @@ async fn add_all(app: &Arc<App>, accounts: Vec<NewAccount>) -> Result<AddedAccou
     let issued = issue(app, &Actor::Administrator, Authority::Members, orders).await?;
     let (certificates, _) = app.registry.commit(Actor::Administrator, move |tx| publish(tx, accounts, issued)).await?;
     Ok(AddedAccounts { certificates })
+}
+
+fn may_add(tx: &Tx<'_>, address: &MailAddress) -> Result<(), Failure> {
+    let list = address.as_str().parse().ok().map(|list| tx.group(&list)).transpose()?.flatten();
+    Ok(decide::add_account(address, tx.account(address)?.is_some(), list.is_some())?)
 }
 
 fn get_ready(account: NewAccount, memory: u32, days: u32) -> Result<(Ready, Option<Order>), Failure> {
@@ -87,7 +92,7 @@ fn publish(tx: &mut Tx<'_>, accounts: Vec<Ready>, issued: Vec<Issued>) -> Result
     let mut issued = issued.into_iter();
     let mut certificates = Vec::with_capacity(accounts.len());
     for account in accounts {
-        decide::add_account(&account.address, tx.account(&account.address)?.is_some())?;
+        may_add(tx, &account.address)?;
         tx.push(Change::AccountAdded { address: account.address, password: account.password })?;
         let own = if account.keyed { issued.next() } else { None };
         if let Some(own) = &own {

@@ -12,6 +12,8 @@ use twinseal_proto::encoding::Digest;
 
 /// Password hashes that are computed at once; each takes memory and a processor.
 pub(crate) const HASHING: usize = 2;
+/// Log-ins that are waiting or being computed at once; whoever comes after them is told to come later.
+pub(crate) const LOGGING_IN: usize = 64;
 
 /// The running service.
 pub(crate) struct App {
@@ -28,7 +30,9 @@ pub(crate) struct App {
     /// SHA-256 of the own TLS key.
     pub(crate) pin: Digest,
     /// Guards [`HASHING`].
-    pub(crate) hashing: Semaphore,
+    pub(crate) hashing: Arc<Semaphore>,
+    /// Guards [`LOGGING_IN`].
+    pub(crate) logging_in: Semaphore,
     /// Counters.
     pub(crate) metrics: Metrics,
     /// Cancelled when the service stops.

@@ -99,16 +99,25 @@ pub(crate) fn service_token(token: Option<&TokenRow>, now: UnixTime) -> Option<S
     }
 }
 
-/// May this address have an account? Certificates carry it as an rfc822Name, which is ASCII (RFC 5280 section 4.2.1.6).
-pub(crate) fn add_account(address: &MailAddress, existing: bool) -> Result<(), Problem> {
+/// May this address have an account? `existing`: it has one; `list`: a list has the address.
+pub(crate) fn add_account(address: &MailAddress, existing: bool, list: bool) -> Result<(), Problem> {
     if existing {
         return Err(Problem::new(ProblemCode::Conflict, format!("{address} has an account already")));
     }
-    if !address.as_str().is_ascii() {
-        let detail = format!("{address}: an address beyond ASCII cannot be certified");
-        return Err(Problem::new(ProblemCode::BadRequest, detail));
+    if list {
+        // Its certificate would be taken for the list's.
+        return Err(Problem::new(ProblemCode::Conflict, format!("{address} is a list's address")));
     }
-    Ok(())
+    certifiable(address)
+}
+
+/// Can a certificate carry this address? An rfc822Name is ASCII (RFC 5280 section 4.2.1.6).
+pub(crate) fn certifiable(address: &MailAddress) -> Result<(), Problem> {
+    if address.as_str().is_ascii() {
+        return Ok(());
+    }
+    let detail = format!("{address}: an address beyond ASCII cannot be certified");
+    Err(Problem::new(ProblemCode::BadRequest, detail))
 }
 
 /// No such list.

@@ -35,6 +35,7 @@ fn create_one(tx: &mut Tx<'_>, request: CreateGroupRequest) -> Result<Group, Fai
         let detail = format!("max_size: {} to {} octets are wanted", MAX_SIZE.start(), MAX_SIZE.end());
         return Err(refuse(ProblemCode::BadRequest, detail));
     }
+    decide::certifiable(request.list.address())?;
     if tx.group(&request.list)?.is_some() {
         return Err(refuse(ProblemCode::Conflict, format!("there is a list {} already", request.list)));
     }

@@ -45,16 +45,14 @@ fn of_list(app: &App, list: &ListAddress) -> Result<Certificates, Failure> {
     let view = app.registry.view();
     let group = members::group(&view, list)?;
     let now = UnixTime::now();
-    let mut found: Vec<(Reverse<usize>, bool, String)> = Vec::new();
-    for (age, serial) in view.group_certificates(&group.group)?.iter().enumerate() {
-        let Some(row) = view.certificate(serial)?.filter(|row| row.live(now)) else { continue };
-        let epoch = match row.holder {
-            crate::rows::Holder::Group { epoch, .. } => epoch.0 as usize,
-            _ => age,
-        };
+    let mut found: Vec<(Reverse<u32>, bool, String)> = Vec::new();
+    for serial in view.group_certificates(&group.group)? {
+        let Some(row) = view.certificate(&serial)?.filter(|row| row.live(now)) else { continue };
+        // A key that was certified again has its newest certificate here, and no other.
+        let Some(key) = view.group_key(&row.key)?.filter(|key| key.serial == serial) else { continue };
         let certificate = X509::from_der(row.certificate.as_ref())?;
         let rsa = certificate.public_key()?.id() == Id::RSA;
-        found.push((Reverse(epoch), !rsa, text(&certificate)?));
+        found.push((Reverse(key.epoch.0), !rsa, text(&certificate)?));
     }
     if found.is_empty() {
         let detail = format!("{list} has no live certificate at present");

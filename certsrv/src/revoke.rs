@@ -33,16 +33,46 @@ pub(crate) async fn revoke(app: Arc<App>, _: Caller, request: RevokeRequest) -> 
 }
 
 fn revoke_one(tx: &mut Tx<'_>, serial: Serial, reason: RevocationReason) -> Result<(), Failure> {
+    let row = revoke_certificate(tx, serial, reason)?;
+    if reason == RevocationReason::KeyCompromise {
+        // The key is lost, not this certificate alone: the newest one for it is revoked too. Older ones let nobody in
+        // and are published no more.
+        for other in newest(tx, &row)? {
+            revoke_certificate(tx, other, reason)?;
+        }
+    }
+    Ok(())
+}
+
+/// The certificates in use that have the same key as `row`.
+fn newest(tx: &Tx<'_>, row: &Certificate) -> Result<Vec<Serial>, Failure> {
+    let mut found = Vec::new();
+    if let Holder::Member { address } = &row.holder {
+        found.extend(tx.account(address)?.and_then(|account| account.current));
+    }
+    found.extend(tx.pin(&row.key)?.map(|pin| pin.serial));
+    found.extend(tx.group_key(&row.key)?.map(|known| known.serial));
+    let mut same = Vec::new();
+    for serial in found {
+        if tx.certificate(&serial)?.is_some_and(|other| other.key == row.key && other.revoked.is_none()) {
+            same.push(serial);
+        }
+    }
+    Ok(same)
+}
+
+fn revoke_certificate(tx: &mut Tx<'_>, serial: Serial, reason: RevocationReason) -> Result<Certificate, Failure> {
     let row = tx
         .certificate(&serial)?
         .ok_or_else(|| refuse(ProblemCode::NotFound, format!("no certificate with serial {serial} was issued here")))?;
     match row.revoked {
         // Only "compromised" says more than what was said before (RFC 5280 section 5.3.1).
-        Some(_) if reason != RevocationReason::KeyCompromise => return Ok(()),
-        Some(RevocationReason::KeyCompromise) => return Ok(()),
+        Some(_) if reason != RevocationReason::KeyCompromise => return Ok(row),
+        Some(RevocationReason::KeyCompromise) => return Ok(row),
         _ => tx.push(Change::CertificateRevoked { serial, reason })?,
     }
-    suspend(tx, &row)
+    suspend(tx, &row)?;
+    Ok(row)
 }
 
 fn suspend(tx: &mut Tx<'_>, row: &Certificate) -> Result<(), Failure> {
@@ -57,7 +87,12 @@ pub(crate) async fn sweep(app: Arc<App>) {
     loop {
         match end_due(&app).await {
             Ok(0) => {}
-            Ok(count) => events::certificates_ended(count),
+            Ok(count) => {
+                events::certificates_ended(count);
+                if count == SWEPT && !app.stop.is_cancelled() {
+                    continue;
+                }
+            }
             Err(failure) => {
                 failure.into_problem();
             }

@@ -1,6 +1,6 @@
 //! `serve`: opens the state, takes the sockets, answers until it is told to stop.
 
-use crate::app::{App, HASHING};
+use crate::app::{App, HASHING, LOGGING_IN};
 use crate::cert::ca::{Ca, load_certificate};
 use crate::config::Config;
 use crate::events::{self, Metrics};
@@ -41,7 +41,8 @@ pub(crate) async fn open(
         services_ca,
         root,
         pin: identity.pin()?,
-        hashing: Semaphore::new(HASHING),
+        hashing: Arc::new(Semaphore::new(HASHING)),
+        logging_in: Semaphore::new(LOGGING_IN),
         metrics: Metrics::new()?,
         stop,
     };

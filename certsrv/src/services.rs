@@ -64,11 +64,10 @@ async fn join_one(app: &Arc<App>, request: JoinServiceRequest) -> Result<JoinSer
     let asked = csr::read(request.csr.as_ref()).map_err(|e| refuse(ProblemCode::BadRequest, e.to_string()))?;
     let names = service_names(asked.names)?;
     let pin = Digest::of(&asked.key.spki);
-    if let Some(known) = app.registry.view().pin(&pin)?
-        && known.role != role
-    {
-        return Err(refuse(ProblemCode::Conflict, "this key joined as another service; a key has one role"));
+    if !app.config.evaluation {
+        not_our_own(&names, &app.config.names().unwrap_or_default())?;
     }
+    may_join(&app.registry.view(), &pin, role)?;
     let order = Order {
         holder: Holder::Service { role },
         profile: Profile::service(role_name(role), names),
@@ -79,6 +78,7 @@ async fn join_one(app: &Arc<App>, request: JoinServiceRequest) -> Result<JoinSer
     let changes: Vec<Change> = issued.iter().map(|one| one.change(Some(token))).collect();
     let decide = move |tx: &mut Tx<'_>| {
         role_of(tx, &token)?;
+        may_join(tx, &pin, role)?;
         Ok(changes.into_iter().try_for_each(|change| tx.push(change))?)
     };
     app.registry.commit(Actor::Service(role), decide).await?;
@@ -93,6 +93,29 @@ async fn join_one(app: &Arc<App>, request: JoinServiceRequest) -> Result<JoinSer
         generation: key.generation(),
         feed_key: B64(key.public_der()?),
     })
+}
+
+/// May this key be a service's?
+fn may_join(tx: &Tx<'_>, pin: &Digest, role: ServiceRole) -> Result<(), Failure> {
+    if tx.compromised(pin)? {
+        return Err(refuse(ProblemCode::Conflict, "this key was revoked as compromised and is not certified again"));
+    }
+    match tx.pin(pin)? {
+        Some(known) if known.role != role => {
+            Err(refuse(ProblemCode::Conflict, "this key joined as another service; a key has one role"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Members know certsrv by its name: whoever had a certificate for it could ask them for passwords and tokens.
+fn not_our_own(asked: &[AltName], own: &[AltName]) -> Result<(), Failure> {
+    if asked.iter().any(|name| own.contains(name)) {
+        let detail = "a name of certsrv itself is asked for: give the service a name of its own, or set evaluation = \
+                      true at certsrv if all run on one host on purpose";
+        return Err(refuse(ProblemCode::NotAuthorised, detail));
+    }
+    Ok(())
 }
 
 fn role_of(tx: &Tx<'_>, token: &Digest) -> Result<ServiceRole, Failure> {
@@ -120,5 +143,21 @@ const fn role_name(role: ServiceRole) -> &'static str {
     match role {
         ServiceRole::Groupsrv => "groupsrv",
         ServiceRole::Exploder => "exploder",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_service_is_not_given_certsrvs_name() {
+        let names = |texts: &[&str]| texts.iter().map(|text| service_name(text).unwrap()).collect::<Vec<_>>();
+        let own = names(&["certsrv.test", "192.0.2.1"]);
+        assert!(not_our_own(&names(&["exploder.test", "192.0.2.2"]), &own).is_ok());
+        for asked in ["CERTSRV.test", "192.0.2.1"] {
+            assert!(not_our_own(&names(&["exploder.test", asked]), &own).is_err(), "{asked}");
+        }
     }
 }

@@ -90,6 +90,7 @@ impl<'a> Tx<'a> {
 
     /// Puts all that was written into the index; durable when this returns.
     pub(crate) fn commit(self) -> Result<(), StoreError> {
+        drop(self.told);
         let mut batch = Batch::default();
         for ((table, key), row) in self.written {
             match row {

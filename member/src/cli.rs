@@ -152,7 +152,7 @@ fn read(home: &Home, arguments: &Read, now: UnixTime) -> Result<(), Failure> {
     }
     let shown = show::show(&reading.content);
     for (name, octets) in &shown.attachments {
-        eprintln!("not shown: {} ({octets} octets); --mime has it", show::for_terminal(name));
+        eprintln!("not shown: {} ({octets} octets); --mime has it", show::on_one_line(name));
     }
     let safe = io::stdout().is_terminal().then(|| show::for_terminal(&shown.text));
     Ok(print(safe.as_ref().unwrap_or(&shown.text).as_bytes())?)

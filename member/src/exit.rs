@@ -1,5 +1,6 @@
 //! Exit codes, and what is said on standard error: first what is wrong, then what to try.
 
+use crate::show;
 use std::error::Error;
 use std::fmt;
 
@@ -86,13 +87,14 @@ impl<E: Explain> From<E> for Failure {
 impl fmt::Display for Failure {
     /// `twinseal: what: why`, and on a line of its own `try: …`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "twinseal: {}", self.0)?;
+        // Names in certificates and the words of servers are in it, and it goes to a terminal.
+        write!(f, "twinseal: {}", show::for_terminal(&self.0.to_string()))?;
         let mut source = self.0.source();
         while let Some(error) = source {
-            write!(f, ": {error}")?;
+            write!(f, ": {}", show::for_terminal(&error.to_string()))?;
             source = error.source();
         }
-        self.0.hint().map_or(Ok(()), |hint| write!(f, "\ntry: {hint}"))
+        self.0.hint().map_or(Ok(()), |hint| write!(f, "\ntry: {}", show::for_terminal(&hint)))
     }
 }
 

@@ -52,7 +52,7 @@ fn build(identity: &Identity, anchors: &Anchors, password: &str) -> Result<Vec<u
         issuers.push(issuer.clone())?;
     }
     Pkcs12::builder()
-        .name(&trust::name(&identity.certificate).replace('\0', ""))
+        .name(&trust::name(&identity.certificate))
         .pkey(&identity.key)
         .cert(&identity.certificate)
         .ca(issuers)

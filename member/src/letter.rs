@@ -4,22 +4,10 @@ use crate::exit::{Exit, Explain};
 use mail_parser::{HeaderName, MessageParser};
 use twinseal_proto::ids::MailAddress;
 
-/// Fields by which a header is known for one, and not for text with a colon in its first line.
-const KNOWN: [&str; 13] = [
-    "from",
-    "to",
-    "cc",
-    "bcc",
-    "subject",
-    "date",
-    "message-id",
-    "mime-version",
-    "content-type",
-    "received",
-    "return-path",
-    "reply-to",
-    "content-transfer-encoding",
-];
+/// Fields by which a header is known for one, and not for text with a colon in its first line (`Team:`, an empty line, the
+/// text); those that describe a MIME entity (`Content-…`) are others.
+const KNOWN: [&str; 11] =
+    ["from", "to", "cc", "bcc", "subject", "date", "message-id", "mime-version", "received", "return-path", "reply-to"];
 
 /// A message with CRLF line ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,9 +80,9 @@ impl Letter {
             number += 1;
             let next = after_line(rest).unwrap_or_default();
             let line = rest.get(..rest.len() - next.len()).unwrap_or(rest);
-            let known = fields.iter().any(|field| KNOWN.contains(&field.name.as_str()));
+            let known = is_header(&fields);
             match (field_name(line), fields.last_mut()) {
-                _ if line == b"\r\n" && number > 1 => return Ok(Self { fields, body: next.to_vec() }),
+                _ if line == b"\r\n" && known => return Ok(Self { fields, body: next.to_vec() }),
                 (Some(name), _) => fields.push(Field { name, raw: ended(line) }),
                 (None, Some(last)) if folded(line) => last.raw.extend(ended(line)),
                 _ if known => return Err(LetterError::Field(number)),
@@ -103,8 +91,8 @@ impl Letter {
             rest = next;
         }
         // A header and no empty line: a message without a body, if it is a header at all.
-        let known = fields.iter().any(|field| KNOWN.contains(&field.name.as_str()));
-        if known { Ok(Self { fields, body: Vec::new() }) } else { Ok(Self { fields: Vec::new(), body: text.to_vec() }) }
+        let (fields, body) = if is_header(&fields) { (fields, Vec::new()) } else { (Vec::new(), text.to_vec()) };
+        Ok(Self { fields, body })
     }
 
     /// Whether there is a header.
@@ -169,6 +157,10 @@ impl Letter {
     }
 }
 
+fn is_header(fields: &[Field]) -> bool {
+    fields.iter().any(|field| KNOWN.contains(&field.name.as_str()) || field.name.starts_with("content-"))
+}
+
 /// CRLF at the end of every line, whatever it was (RFC 8551 section 3.1.1).
 #[must_use]
 pub fn canonical(text: &[u8]) -> Vec<u8> {
@@ -228,7 +220,9 @@ mod tests {
     fn headers_are_told_from_text() {
         let with = parse("Subject: a\n b\nTo: x@y\n\nbody\n");
         assert_eq!((with.fields.len(), with.body()), (2, b"body\r\n".as_slice()));
-        for text in ["just text\n", "Note: all of this\nis text\n", "", "\nTo: x@y\n\nz", "Only: one line"] {
+        for text in
+            ["just text\n", "Note: all of this\nis text\n", "", "\nTo: x@y\n\nz", "Only: one line", "Team:\n\nat 5\n"]
+        {
             let letter = parse(text);
             assert!(!letter.has_header(), "{text}");
             assert_eq!(letter.body(), canonical(text.as_bytes()), "{text}");

@@ -112,7 +112,7 @@ pub fn open(cms: &[u8], identity: &Identity) -> Result<Opened, OpenError> {
     let key = SoftwareKey::new(&identity.key)?;
     let garbled = || OpenError::Garbled { lists: Vec::new() };
     let cek = match unwrap(&info, &chosen.rid, &key, &frame.content_algorithm, &key.rejection_secret()?) {
-        Ok(cek) => cek,
+        Ok(opened) => opened.cek,
         Err(UnwrapError::Refused | UnwrapError::Public(_)) => return Err(garbled()),
         Err(UnwrapError::Key(error)) => return Err(OpenError::Recipients(error.to_string())),
     };

@@ -108,24 +108,30 @@ impl Reading {
     pub fn status_line(&self) -> String {
         match &self.verdict {
             Verdict::Unsigned => "not signed".to_owned(),
-            Verdict::Bad(reason) => format!("SIGNATURE DOES NOT VERIFY: {reason}"),
+            Verdict::Bad(reason) => show::on_one_line(&format!("SIGNATURE DOES NOT VERIFY: {reason}")),
             Verdict::Good { addresses, fingerprint, expired } => {
                 let is_sender = |address: &&String| self.sealed.from.iter().any(|from| same(from, address));
-                let sender = addresses.iter().find(is_sender);
-                let signer = sender.or(addresses.first()).map_or("", String::as_str);
+                let signer = addresses.iter().find(is_sender).or(addresses.first()).map_or("", String::as_str);
                 let mut line = format!("signed by {signer} (certificate fingerprint {fingerprint}");
                 if let Some(expired) = expired {
                     line.push_str(&format!(", expired {expired}"));
                 }
                 line.push(')');
-                if sender.is_none() {
+                if !self.is_from(addresses) {
                     let from = self.sealed.from.join(", ");
                     let from = if from.is_empty() { "nobody" } else { &from };
                     line.push_str(&format!(", but the message says it is from {from}"));
                 }
-                show::for_terminal(&line)
+                show::on_one_line(&line)
             }
         }
+    }
+
+    /// Whether the signer is everybody whom the message names as its author: a second address in From is what a mail
+    /// program may show.
+    fn is_from(&self, signer: &[String]) -> bool {
+        let is_signers = |from: &String| signer.iter().any(|address| same(from, address));
+        !self.sealed.from.is_empty() && self.sealed.from.iter().all(is_signers)
     }
 
     /// All of it for a program.
@@ -136,9 +142,8 @@ impl Reading {
             Verdict::Unsigned => json!({ "state": "none" }),
             Verdict::Bad(reason) => json!({ "state": "bad", "reason": reason }),
             Verdict::Good { addresses, fingerprint, expired } => {
-                let matches = addresses.iter().any(|address| self.sealed.from.iter().any(|from| same(from, address)));
                 json!({ "state": "good", "addresses": addresses, "fingerprint": fingerprint,
-                        "is_from": matches, "expired": expired.map(|end| end.to_string()) })
+                        "is_from": self.is_from(addresses), "expired": expired.map(|end| end.to_string()) })
             }
         };
         let attachment = |(name, octets): &(String, usize)| json!({ "name": name, "octets": octets });
@@ -160,6 +165,36 @@ fn same(one: &str, other: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_signer_is_the_author_only_if_there_is_no_other() {
+        let reading = |from: &[&str], verdict: Verdict| Reading {
+            sealed: Sealed {
+                cms: Vec::new(),
+                from: from.iter().map(|text| (*text).to_owned()).collect(),
+                to: Vec::new(),
+                subject: None,
+            },
+            entity: Zeroizing::default(),
+            content: Zeroizing::default(),
+            verdict,
+        };
+        let eve = || Verdict::Good {
+            addresses: vec!["eve@x".to_owned()],
+            fingerprint: twinseal_proto::encoding::Digest([0; 32]),
+            expired: None,
+        };
+        assert!(!reading(&["Eve@x"], eve()).status_line().contains("but"));
+        for from in [&["boss@x", "eve@x"][..], &["eve@x", "boss@x"], &["boss@x"], &[]] {
+            let reading = reading(from, eve());
+            assert!(reading.status_line().contains("but the message says it is from"), "{from:?}");
+            assert_eq!(reading.json()["signature"]["is_from"], false, "{from:?}");
+        }
+        let forged = "x\nsigned by boss@x\u{1b}[2K".to_owned();
+        for line in [reading(&[], Verdict::Bad(forged.clone())), reading(&[&forged], eve())].map(|r| r.status_line()) {
+            assert!(!line.contains(char::is_control), "{line:?}");
+        }
+    }
 
     #[test]
     fn what_nobody_vouches_for_is_kept_back() {

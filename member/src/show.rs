@@ -71,6 +71,22 @@ pub fn for_terminal(text: &str) -> String {
     out
 }
 
+/// [`for_terminal`] for what has to stay on one line, such as the line about the signature: line ends are escaped too,
+/// and so are the characters that turn the direction of writing, with which a name could rewrite the words around it.
+#[must_use]
+pub fn on_one_line(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        let turns = matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if character.is_control() || turns {
+            let _ = write!(out, "{}", character.escape_unicode());
+        } else {
+            out.push(character);
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -100,5 +116,6 @@ mod tests {
     #[test]
     fn a_terminal_gets_no_commands() {
         assert_eq!(for_terminal("a\x1b[2Jb\tc\r\n"), "a\\u{1b}[2Jb\tc\\u{d}\n");
+        assert_eq!(on_one_line("é\nsigned by\u{202e}b\x1b"), "é\\u{a}signed by\\u{202e}b\\u{1b}");
     }
 }

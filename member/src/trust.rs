@@ -2,6 +2,7 @@
 
 use crate::exit::{Exit, Explain};
 use crate::home::{self, Home, HomeError};
+use crate::show;
 use openssl::error::ErrorStack;
 use openssl::stack::Stack;
 use openssl::x509::store::{X509Store, X509StoreBuilder};
@@ -158,16 +159,13 @@ pub fn is_for(certificate: &X509Ref, address: &str) -> bool {
     cert::mail_addresses(certificate).iter().any(|found| found.to_lowercase() == wanted)
 }
 
-/// The certificate's first address, else its common name, else its fingerprint.
+/// The certificate's first address, else its common name, else its fingerprint; on one line, whatever it says.
 #[must_use]
 pub fn name(certificate: &X509Ref) -> String {
     let common_name = || {
         let entry = certificate.subject_name().entries_by_nid(openssl::nid::Nid::COMMONNAME).next()?;
         entry.data().to_string().ok()
     };
-    cert::mail_addresses(certificate)
-        .into_iter()
-        .next()
-        .or_else(common_name)
-        .unwrap_or_else(|| fingerprint(certificate).to_string())
+    let name = cert::mail_addresses(certificate).into_iter().next().or_else(common_name);
+    name.map_or_else(|| fingerprint(certificate).to_string(), |name| show::on_one_line(&name))
 }

@@ -6,7 +6,7 @@ mod common;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use common::{Ca, Wish, openssl, text, twinseal};
-use openssl::ssl::{SslAcceptor, SslMethod, SslVerifyMode};
+use openssl::ssl::SslVerifyMode;
 use openssl::x509::{X509, X509Req};
 use serde_json::json;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -29,12 +29,7 @@ type Answer = Box<dyn Fn(&Asked) -> (u16, Vec<u8>) + Send>;
 
 /// Serves until the test ends; every request is kept.
 fn serve(ca: &Ca, answer: Answer) -> (String, Arc<Mutex<Vec<Asked>>>) {
-    let mut wish = Wish::new("server", KeyType::P256);
-    wish.host = true;
-    let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).unwrap();
-    builder.set_certificate(&ca.issue(&wish)).unwrap();
-    builder.set_private_key(&wish.key).unwrap();
-    builder.add_extra_chain_cert(ca.sub.clone()).unwrap();
+    let mut builder = ca.acceptor();
     builder.cert_store_mut().add_cert(ca.root.clone()).unwrap();
     builder.set_verify_callback(SslVerifyMode::PEER, |_, _| true);
     let acceptor = builder.build();

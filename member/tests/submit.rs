@@ -4,7 +4,6 @@
 mod common;
 
 use common::{Ca, Wish, text, twinseal};
-use openssl::ssl::{SslAcceptor, SslMethod};
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::thread::JoinHandle;
@@ -33,13 +32,7 @@ fn talk(stream: &mut (impl Read + Write), replies: &[&str]) -> String {
 }
 
 fn server(ca: &Ca) -> (String, JoinHandle<Option<String>>) {
-    let mut wish = Wish::new("server", KeyType::P256);
-    wish.host = true;
-    let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).unwrap();
-    builder.set_certificate(&ca.issue(&wish)).unwrap();
-    builder.set_private_key(&wish.key).unwrap();
-    builder.add_extra_chain_cert(ca.sub.clone()).unwrap();
-    let acceptor = builder.build();
+    let acceptor = ca.acceptor().build();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let thread = std::thread::spawn(move || {

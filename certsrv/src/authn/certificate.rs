@@ -10,7 +10,8 @@ use twinseal_proto::cert::serial_octets;
 use twinseal_proto::time::UnixTime;
 use twinseal_svc::http::Caller;
 
-/// The account whose live certificate the caller presented.
+/// The account whose live key the caller has. An older certificate for that key does too, until the account's present
+/// one is revoked: then no certificate of the account lets anybody in.
 pub(crate) fn member(app: &App, caller: &Caller) -> Result<Account, Failure> {
     let Caller::Certificate { certificate, .. } = caller else {
         return Err(refuse(
@@ -27,8 +28,11 @@ pub(crate) fn member(app: &App, caller: &Caller) -> Result<Account, Failure> {
         return Err(unknown());
     }
     let Holder::Member { address } = &row.holder else { return Err(unknown()) };
-    if !row.live(UnixTime::now()) {
+    let account = view.account(address)?.ok_or_else(unknown)?;
+    let current = account.current.map(|serial| view.certificate(&serial)).transpose()?.flatten();
+    let now = UnixTime::now();
+    if !row.live(now) || !current.is_some_and(|current| current.live(now) && current.key == row.key) {
         return Err(refuse(ProblemCode::NotAuthenticated, "the certificate was revoked or ran out; enrol again"));
     }
-    view.account(address)?.ok_or_else(unknown)
+    Ok(account)
 }

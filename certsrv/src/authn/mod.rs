@@ -87,8 +87,17 @@ async fn by_password(app: &Arc<App>, address: &str, password: Password) -> Resul
     let hash = account.as_ref().and_then(|account| account.password.clone());
     let hash = hash.unwrap_or_else(|| PasswordHash::of_nobody(app.config.password_memory_kib));
     let wrong = || refuse(ProblemCode::NotAuthenticated, "address and password do not belong together");
-    let _permit = app.hashing.acquire().await.map_err(|_| wrong())?;
-    let right = tokio::task::spawn_blocking(move || hash.verify(&password)).await?;
+    let _place = app
+        .logging_in
+        .try_acquire()
+        .map_err(|_| refuse(ProblemCode::RateLimited, "too many log-ins at once; the same again in some seconds"))?;
+    let permit = Arc::clone(&app.hashing).acquire_owned().await.map_err(|_| wrong())?;
+    let right = tokio::task::spawn_blocking(move || {
+        // Held by the work and not by the call, which ends at once when the caller hangs up.
+        let _permit = permit;
+        hash.verify(&password)
+    })
+    .await?;
     let account = account.filter(|_| right).ok_or_else(wrong)?;
     Ok(Principal { account, token: None })
 }

@@ -32,7 +32,15 @@ impl Cli {
         match self.command {
             Command::Init { key_type } => {
                 let made = init::init(&config, key_type.unwrap_or(config.ca_key_type)).await?;
-                let text = format!("root CA: {}\npin: {}\nfeed: {}", made.root.display(), made.pin, made.feed);
+                let key = made.root.with_extension("key");
+                let text = format!(
+                    "root CA: {}\npin: {}\nfeed: {}\n\n{} is needed by init only: take it offline now (move it to a \
+                     medium that is kept apart; with it, every certificate could be forged)",
+                    made.root.display(),
+                    made.pin,
+                    made.feed,
+                    key.display()
+                );
                 at.show(&made, &text)
             }
             Command::Serve => {

@@ -120,7 +120,8 @@ fn tokens_are_good_for_one_purpose_and_a_time() {
 
 #[test]
 fn which_addresses_may_have_accounts() {
-    assert!(add_account(&address("ann"), false).is_ok());
-    assert_eq!(add_account(&address("ann"), true).unwrap_err().code, ProblemCode::Conflict);
-    assert_eq!(add_account(&address("δ"), false).unwrap_err().code, ProblemCode::BadRequest);
+    assert!(add_account(&address("ann"), false, false).is_ok());
+    assert_eq!(add_account(&address("ann"), false, true).unwrap_err().code, ProblemCode::Conflict);
+    assert_eq!(add_account(&address("ann"), true, false).unwrap_err().code, ProblemCode::Conflict);
+    assert_eq!(add_account(&address("δ"), false, false).unwrap_err().code, ProblemCode::BadRequest);
 }

@@ -118,10 +118,14 @@ impl FeedLog {
         let chained = drafts.into_iter().map(|draft| draft.follow(&mut head, &self.key, now));
         let chained = chained.collect::<Result<Vec<_>, _>>()?;
         let lines = parallel::map(chained, |entry| entry.sign(&self.key))?;
-        let mut offset = self.file.append_blocking(lines.concat())?;
-        let mut places = Vec::with_capacity(lines.len());
-        for line in &lines {
-            let length = u32::try_from(line.len()).unwrap_or(u32::MAX);
+        let lengths: Vec<usize> = lines.iter().map(Vec::len).collect();
+        let mut octets = Vec::with_capacity(lengths.iter().sum());
+        // Each line is given back as soon as it is copied: an import is tens of megabytes.
+        lines.into_iter().for_each(|line| octets.extend_from_slice(&line));
+        let mut offset = self.file.append_blocking(octets)?;
+        let mut places = Vec::with_capacity(lengths.len());
+        for length in lengths {
+            let length = u32::try_from(length).unwrap_or(u32::MAX);
             places.push(Place { file: self.number, offset, length });
             offset += u64::from(length);
         }

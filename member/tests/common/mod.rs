@@ -6,6 +6,7 @@ use openssl::bn::{BigNum, MsbOption};
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::{Id, PKey, Private};
+use openssl::ssl::{SslAcceptor, SslAcceptorBuilder, SslMethod};
 use openssl::x509::extension::{
     AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName, SubjectKeyIdentifier,
 };
@@ -95,6 +96,17 @@ impl Ca {
 
     pub fn sub_key(&self) -> &PKey<Private> {
         &self.sub_key
+    }
+
+    /// The server's side of TLS for 127.0.0.1, with a certificate of this CA.
+    pub fn acceptor(&self) -> SslAcceptorBuilder {
+        let mut wish = Wish::new("server", KeyType::P256);
+        wish.host = true;
+        let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).unwrap();
+        builder.set_certificate(&self.issue(&wish)).unwrap();
+        builder.set_private_key(&wish.key).unwrap();
+        builder.add_extra_chain_cert(self.sub.clone()).unwrap();
+        builder
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

@@ -1,12 +1,21 @@
-use super::harness::{Running, basic, certificates, key_and_csr};
-use crate::testing::{csr, ec_key, rsa_key};
+use super::harness::{Running, basic, call, certificates, group_request, key_and_csr};
+use crate::app::{HASHING, LOGGING_IN};
+use crate::audit::Actor;
+use crate::authn::password::{Password, PasswordHash};
+use crate::authn::{Credentials, authenticate};
+use crate::change::Change;
+use crate::testing::{address, csr, ec_key, rsa_key};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use openssl::x509::X509VerifyResult;
+use std::sync::Arc;
+use std::time::Duration;
 use twinseal_proto::api::ProblemCode;
-use twinseal_proto::api::admin::certsrv::{RevocationReason, Revoke, RevokeRequest};
+use twinseal_proto::api::admin::certsrv::{JoinPolicy, MemberState, RevocationReason, Revoke, RevokeRequest};
 use twinseal_proto::api::enrol::{CA_CERTS, SIMPLE_ENROLL};
+use twinseal_proto::api::groups::{Join, ListRequest};
 use twinseal_proto::cert::mail_addresses;
+use zeroize::Zeroizing;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stock_client_enrols_a_first_key_and_not_a_second() {
@@ -114,5 +123,93 @@ async fn a_forged_request_does_not_touch_the_connections_of_others() {
         assert_eq!(certsrv.enrol(&basic("ann"), &forged).await.unwrap_err().code, ProblemCode::BadRequest);
         assert_eq!(certsrv.plain("GET", CA_CERTS, "", "").await.0, 200);
     }
+    certsrv.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_lost_in_all_its_certificates() {
+    let dir = tempfile::tempdir().unwrap();
+    let certsrv = Running::new(&dir).await;
+    certsrv.account("owner", None).await;
+    certsrv.group("team@lists.test", "owner", JoinPolicy::Open).await;
+    let serial = |c: &openssl::x509::X509| c.serial_number().to_bn().unwrap().to_hex_str().unwrap().to_string();
+    let join = ListRequest { list: "team@lists.test".parse().unwrap() };
+    // The older of two certificates is reported as compromised; the newer one of two is revoked for another reason.
+    for (name, newer, reason) in
+        [("ann", false, RevocationReason::KeyCompromise), ("bob", true, RevocationReason::PrivilegeWithdrawn)]
+    {
+        certsrv.account(name, None).await;
+        let (key, request) = key_and_csr(name);
+        let first = certsrv.enrol(&basic(name), &request).await.unwrap();
+        let second = certsrv.enrol(&basic(name), &request).await.unwrap();
+        let clients = [&first, &second].map(|certificate| certsrv.client(Some((&key, certificate))));
+        for client in &clients {
+            assert!(call::<Join>(client, &join).await.unwrap().member, "{name}: both let in while the key is live");
+        }
+        let serial = serial(if newer { &second } else { &first });
+        certsrv.admin::<Revoke>(&RevokeRequest { serial, reason }).await.unwrap();
+        for client in &clients {
+            assert_eq!(call::<Join>(client, &join).await.unwrap_err().code, ProblemCode::NotAuthenticated, "{name}");
+        }
+        let members = certsrv.members("team@lists.test").await;
+        let state = members.iter().find(|member| member.address == address(name)).unwrap().state;
+        assert_eq!(state, MemberState::Suspended, "{name}");
+    }
+    certsrv.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hanging_up_frees_no_memory_for_another_password_hash() {
+    let dir = tempfile::tempdir().unwrap();
+    let certsrv = Running::new(&dir).await;
+    let app = Arc::clone(&certsrv.app);
+    let password = || Password::new(Zeroizing::new("sesame".to_owned()));
+    // Long enough to be still at work when its caller has gone.
+    let hash = PasswordHash::new(&password(), [1; 16], 65_536).unwrap();
+    let added = Change::AccountAdded { address: address("slow"), password: Some(hash) };
+    app.registry.commit(Actor::Administrator, move |tx| Ok(tx.push(added)?)).await.unwrap();
+    let at = Arc::clone(&app);
+    let credentials = Credentials::Password { address: "slow@members.test".into(), password: password() };
+    let call = tokio::spawn(async move { authenticate(&at, credentials).await.map(|_| ()) });
+    while app.hashing.available_permits() == HASHING {
+        tokio::task::yield_now().await;
+    }
+    call.abort();
+    assert!(call.await.is_err_and(|error| error.is_cancelled()));
+    assert_eq!(app.hashing.available_permits(), HASHING - 1, "the hash is still being computed");
+    while app.hashing.available_permits() < HASHING {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    certsrv.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_of_log_ins_is_told_to_come_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let certsrv = Running::new(&dir).await;
+    certsrv.account("ann", None).await;
+    let crowd = certsrv.app.logging_in.try_acquire_many(u32::try_from(LOGGING_IN).unwrap()).unwrap();
+    let (_, request) = key_and_csr("ann");
+    assert_eq!(certsrv.enrol(&basic("ann"), &request).await.unwrap_err().code, ProblemCode::RateLimited);
+    drop(crowd);
+    certsrv.enrol(&basic("ann"), &request).await.unwrap();
+    certsrv.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_and_accounts_share_no_address() {
+    use twinseal_proto::api::admin::certsrv::{AddAccounts, AddAccountsRequest, CreateGroup, NewAccount};
+    let dir = tempfile::tempdir().unwrap();
+    let certsrv = Running::new(&dir).await;
+    certsrv.account("owner", None).await;
+    let group = |list: &str| group_request(list, "owner", JoinPolicy::Open);
+    certsrv.admin::<CreateGroup>(&group("team@members.test")).await.unwrap();
+    let account = NewAccount { address: "Team@members.test".parse().unwrap(), password: None, public_key: None };
+    let refused = certsrv.admin::<AddAccounts>(&AddAccountsRequest { accounts: vec![account] }).await.unwrap_err();
+    assert!(refused.contains("a list's address"), "{refused}");
+    let refused = certsrv.admin::<CreateGroup>(&group("owner@members.test")).await.unwrap_err();
+    assert!(refused.contains("an account's address"), "{refused}");
+    let refused = certsrv.admin::<CreateGroup>(&group("team@δ.test")).await.unwrap_err();
+    assert!(refused.contains("cannot be certified"), "{refused}");
     certsrv.stop().await;
 }

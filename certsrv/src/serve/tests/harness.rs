@@ -115,15 +115,7 @@ impl Running {
     }
 
     pub(super) async fn group(&self, list: &str, owner: &str, policy: JoinPolicy) -> Group {
-        let request = CreateGroupRequest {
-            list: list.parse().unwrap(),
-            owner: crate::testing::address(owner),
-            mode: Default::default(),
-            history: Default::default(),
-            join: policy,
-            settings: Default::default(),
-        };
-        self.admin::<CreateGroup>(&request).await.unwrap()
+        self.admin::<CreateGroup>(&group_request(list, owner, policy)).await.unwrap()
     }
 
     pub(super) async fn put_in(&self, list: &str, names: &[&str]) {
@@ -231,4 +223,15 @@ pub(super) fn key_and_csr(name: &str) -> (PKey<Private>, Vec<u8>) {
     let key = ec_key();
     let csr = crate::testing::csr(&key, &[&format!("email:{name}@members.test")]);
     (key, csr)
+}
+
+pub(super) fn group_request(list: &str, owner: &str, policy: JoinPolicy) -> CreateGroupRequest {
+    CreateGroupRequest {
+        list: list.parse().unwrap(),
+        owner: crate::testing::address(owner),
+        mode: Default::default(),
+        history: Default::default(),
+        join: policy,
+        settings: Default::default(),
+    }
 }

@@ -3,7 +3,9 @@ use crate::testing::{csr, ec_key, rsa_key};
 use openssl::x509::X509;
 use twinseal_proto::api::ProblemCode;
 use twinseal_proto::api::admin::Nothing;
-use twinseal_proto::api::admin::certsrv::{JoinPolicy, ListPins, RevocationReason, Revoke, RevokeRequest};
+use twinseal_proto::api::admin::certsrv::{
+    JoinPolicy, ListPins, RevocationReason, Revoke, RevokeRequest, ServiceToken, ServiceTokenRequest,
+};
 use twinseal_proto::api::feed::{Feed, FeedRequest};
 use twinseal_proto::api::group_certificate::{GroupCertificate, GroupCertificateRequest};
 use twinseal_proto::api::groups::{ListCertificates, ListRequest};
@@ -80,6 +82,21 @@ async fn services_are_known_by_their_keys_until_revoked() {
     certsrv.admin::<Revoke>(&revoke).await.unwrap();
     assert_eq!(call::<Feed>(&one.client, &ask).await.unwrap_err().code, ProblemCode::NotAuthenticated);
     assert!(call::<Feed>(&two.client, &ask).await.is_ok());
+
+    // A key that was lost does not come back with a new token.
+    let key = ec_key();
+    for allowed in [true, false] {
+        let ask = ServiceTokenRequest { role: ServiceRole::Exploder };
+        let token = certsrv.admin::<ServiceToken>(&ask).await.unwrap().token;
+        let request = JoinServiceRequest { token, csr: B64(csr(&key, &["IP:127.0.0.1"])) };
+        let joined = call::<JoinService>(&certsrv.client(None), &request).await;
+        assert_eq!(joined.as_ref().err().map(|problem| problem.code), (!allowed).then_some(ProblemCode::Conflict));
+        let Ok(joined) = joined else { continue };
+        let certificate = X509::from_der(joined.certificate.as_ref()).unwrap();
+        let serial = certificate.serial_number().to_bn().unwrap().to_hex_str().unwrap().to_string();
+        let revoke = RevokeRequest { serial, reason: RevocationReason::KeyCompromise };
+        certsrv.admin::<Revoke>(&revoke).await.unwrap();
+    }
 
     let guess = JoinServiceRequest { token: "guess".into(), csr: B64(csr(&ec_key(), &["IP:127.0.0.1"])) };
     let refused = call::<JoinService>(&certsrv.client(None), &guess).await.unwrap_err();
