@@ -39,7 +39,8 @@ fn naming(word: &str) -> BTreeSet<String> {
 
 #[test]
 fn arrows_between_crates_go_one_way() {
-    let metadata = cargo_metadata::MetadataCommand::new().manifest_path(root().join("Cargo.toml")).no_deps().exec().unwrap();
+    let metadata =
+        cargo_metadata::MetadataCommand::new().manifest_path(root().join("Cargo.toml")).no_deps().exec().unwrap();
     let mine = |name: &str| name.starts_with("twinseal");
     let mut arrows = BTreeSet::new();
     for package in &metadata.packages {
@@ -66,7 +67,11 @@ fn arrows_between_crates_go_one_way() {
 #[test]
 fn each_borrowed_engine_is_named_where_it_belongs() {
     assert_eq!(naming("sled::"), BTreeSet::from(["libs/svc/src/store.rs".to_owned()]), "sled");
-    assert!(naming("lettre::").iter().all(|file| file.starts_with("exploder/src/deliver")), "lettre: {:?}", naming("lettre::"));
+    assert!(
+        naming("lettre::").iter().all(|file| file.starts_with("exploder/src/deliver")),
+        "lettre: {:?}",
+        naming("lettre::")
+    );
     assert!(naming("samael").is_empty(), "samael is certsrv's, for log-in");
     let calls = naming("Command::new");
     assert!(calls.iter().all(|file| file.contains("tests")), "no service starts a program: {calls:?}");
@@ -75,7 +80,8 @@ fn each_borrowed_engine_is_named_where_it_belongs() {
 #[test]
 fn the_pure_crate_does_no_input_or_output() {
     for word in ["std::fs", "std::net", "tokio", "std::thread", "std::process"] {
-        let found = naming(word).into_iter().filter(|f| f.starts_with("libs/proto") && !f.contains("test")).collect::<Vec<_>>();
+        let found =
+            naming(word).into_iter().filter(|f| f.starts_with("libs/proto") && !f.contains("test")).collect::<Vec<_>>();
         assert!(found.is_empty(), "{word} in {found:?}");
     }
 }
@@ -93,7 +99,8 @@ fn files_stay_short() {
     let mut lengths: Vec<(usize, PathBuf)> = Vec::new();
     for of in ["libs/proto", "libs/svc", "exploder", "groupsrv", "certsrv", "member"] {
         for path in crate_sources(of) {
-            if path.file_name().is_some_and(|n| n == "tests.rs") || path.components().any(|c| c.as_os_str() == "tests") {
+            if path.file_name().is_some_and(|n| n == "tests.rs") || path.components().any(|c| c.as_os_str() == "tests")
+            {
                 continue;
             }
             let text = std::fs::read_to_string(&path).unwrap();

@@ -16,8 +16,11 @@ fn gpgsm_reads_a_copy() {
     let (password, p12) = (home.path().join("password"), home.path().join("member.p12"));
     std::fs::write(&password, "export\n").unwrap();
     std::fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    let exported =
-        up.twinseal(member, &["export", "--p12", p12.to_str().unwrap(), "--password-file", password.to_str().unwrap()], b"");
+    let exported = up.twinseal(
+        member,
+        &["export", "--p12", p12.to_str().unwrap(), "--password-file", password.to_str().unwrap()],
+        b"",
+    );
     assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
     let gpgsm = |arguments: &[&str], input: &[u8]| {
         let mut command = Command::new("gpgsm");
@@ -25,7 +28,11 @@ fn gpgsm_reads_a_copy() {
         pipe(command.args(["--passphrase-fd", "0", "--disable-crl-checks"]).args(arguments), input)
     };
     let imported = gpgsm(&["--import", p12.to_str().unwrap()], b"export\n");
-    assert!(String::from_utf8_lossy(&imported.stderr).contains("imported: 1"), "{}", String::from_utf8_lossy(&imported.stderr));
+    assert!(
+        String::from_utf8_lossy(&imported.stderr).contains("imported: 1"),
+        "{}",
+        String::from_utf8_lossy(&imported.stderr)
+    );
     let cms = home.path().join("copy.p7m");
     std::fs::write(&cms, crate::support::cms_of(&std::fs::read(copy).unwrap())).unwrap();
     let read = gpgsm(&["--decrypt", cms.to_str().unwrap()], b"export\n");

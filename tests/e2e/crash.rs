@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use twinseal_tests::describe::Lab;
 
@@ -84,7 +84,13 @@ fn all_delivered(up: &Up, accepted: &[String]) -> usize {
             up.drained();
             return delivered(up).values().map(|n| n - 1).sum();
         }
-        assert!(Instant::now() < until, "{} copies are missing, first {:?}; queue {}", missing.len(), missing[0], up.queue());
+        assert!(
+            Instant::now() < until,
+            "{} copies are missing, first {:?}; queue {}",
+            missing.len(),
+            missing[0],
+            up.queue()
+        );
         std::thread::sleep(Duration::from_millis(100));
     }
 }
@@ -102,8 +108,7 @@ fn a_daemon_may_die_at_every_named_step() {
     let mut duplicates = HashMap::new();
     let exploder: Vec<&str> = twinseal_exploder::FAILPOINTS.to_vec();
     // The steps of making a key have a test of their own.
-    let groupsrv: Vec<&str> =
-        twinseal_groupsrv::FAILPOINTS.iter().copied().filter(|point| !makes_key(point)).collect();
+    let groupsrv: Vec<&str> = twinseal_groupsrv::FAILPOINTS.iter().copied().filter(|point| !makes_key(point)).collect();
     let certsrv: Vec<&str> = twinseal_certsrv::FAILPOINTS.to_vec();
     for (daemon, points) in [("exploder", exploder), ("groupsrv", groupsrv), ("certsrv", certsrv)] {
         for point in points {
@@ -136,7 +141,8 @@ fn a_daemon_may_die_at_every_named_step() {
     }
     for (point, count) in duplicates {
         // The window: from the smarthost's answer until the outcome, gathered with others for 2 ms, is in the segment.
-        let window = ["exploder.deliver.before-dot", "exploder.deliver.after-reply", "exploder.outcome.after-write"].contains(&point);
+        let window = ["exploder.deliver.before-dot", "exploder.deliver.after-reply", "exploder.outcome.after-write"]
+            .contains(&point);
         assert!(count == 0 || window && count <= MEMBERS, "{point}: {count} duplicates outside the documented window");
     }
     assert!(!up.run("groupsrv", &["audit", "verify"]).is_empty());
@@ -150,7 +156,9 @@ fn makes_key(point: &str) -> bool {
 fn groupsrv_may_die_at_every_step_of_making_a_key() {
     let mut up = Up::new(&["--members", "1"]);
     let sender = up.lab.members[0].address.clone();
-    let keys = |up: &Up| -> serde_json::Value { serde_json::from_str(&up.run("groupsrv", &["--json", "key", "list"])).unwrap() };
+    let keys = |up: &Up| -> serde_json::Value {
+        serde_json::from_str(&up.run("groupsrv", &["--json", "key", "list"])).unwrap()
+    };
     let group = keys(&up)[0]["group"].as_str().unwrap().to_owned();
     for (index, point) in twinseal_groupsrv::FAILPOINTS.iter().filter(|p| makes_key(p)).enumerate() {
         up.restart_to_die("groupsrv", point);
@@ -161,9 +169,13 @@ fn groupsrv_may_die_at_every_step_of_making_a_key() {
         up.bin("groupsrv", &["key", "create", &group, "--algorithm", "p256"]);
         let listed = keys(&up);
         let epochs = listed[0]["epochs"].as_array().unwrap();
-        assert!(epochs.len() > index + 1 && epochs.iter().all(|e| e["certificate"].as_str().is_some()), "{point}: {listed}");
+        assert!(
+            epochs.len() > index + 1 && epochs.iter().all(|e| e["certificate"].as_str().is_some()),
+            "{point}: {listed}"
+        );
         let live = epochs.iter().find(|e| e["state"] == "live").unwrap();
-        let der = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, live["certificate"].as_str().unwrap());
+        let der =
+            base64::Engine::decode(&base64::engine::general_purpose::STANDARD, live["certificate"].as_str().unwrap());
         let pem = openssl::x509::X509::from_der(&der.unwrap()).unwrap().to_pem().unwrap();
         std::fs::write(&up.lab.group_cert, pem).unwrap();
         let mail = encrypt(&up.lab, &sender, point, &["-aes256"]);
@@ -210,7 +222,8 @@ fn provoke(up: &Up, point: &str) {
             let text = std::fs::read_to_string(up.dir.join("exploder.toml")).unwrap();
             let state = up.lab.state.exploder.display().to_string();
             std::fs::write(&config, text.replace(&state, &second.display().to_string())).unwrap();
-            let pins: serde_json::Value = serde_json::from_str(&up.run("exploder", &["--json", "pin", "list"])).unwrap();
+            let pins: serde_json::Value =
+                serde_json::from_str(&up.run("exploder", &["--json", "pin", "list"])).unwrap();
             let _ = Command::new("timeout")
                 .arg("5")
                 .arg(Path::new(env!("CARGO_BIN_EXE_twinseal-lab")).with_file_name("twinseal-exploder"))
@@ -222,7 +235,8 @@ fn provoke(up: &Up, point: &str) {
                 .output();
         }
         "certsrv.group-certificate" => {
-            let listed: serde_json::Value = serde_json::from_str(&up.run("groupsrv", &["--json", "key", "list"])).unwrap();
+            let listed: serde_json::Value =
+                serde_json::from_str(&up.run("groupsrv", &["--json", "key", "list"])).unwrap();
             up.bin_briefly("groupsrv", &["key", "create", listed[0]["group"].as_str().unwrap(), "--algorithm", "p256"]);
         }
         _ => {}
@@ -295,7 +309,8 @@ fn random_deaths_under_load_lose_nothing() {
     let stop = Arc::new(AtomicBool::new(false));
     let loaders: Vec<_> = (0..2)
         .map(|n| {
-            let (lab, template, accepted, stop) = (up.lab.clone(), template.clone(), Arc::clone(&accepted), Arc::clone(&stop));
+            let (lab, template, accepted, stop) =
+                (up.lab.clone(), template.clone(), Arc::clone(&accepted), Arc::clone(&stop));
             std::thread::spawn(move || load(&lab, &template, &format!("load{n}"), &accepted, &stop))
         })
         .collect();

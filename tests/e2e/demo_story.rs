@@ -39,8 +39,20 @@ fn the_member_tool_enrols_joins_sends_reads_and_leaves() {
     let token = token.display().to_string();
     tool(
         &[
-            "enroll", address, "--certsrv", &up.lab.certsrv, "--root", &root, "--token-file", &token, "--key-type",
-            "rsa2048", "--submission", &up.lab.submission, "--submission-tls", "none",
+            "enroll",
+            address,
+            "--certsrv",
+            &up.lab.certsrv,
+            "--root",
+            &root,
+            "--token-file",
+            &token,
+            "--key-type",
+            "rsa2048",
+            "--submission",
+            &up.lab.submission,
+            "--submission-tls",
+            "none",
         ],
         b"",
     );

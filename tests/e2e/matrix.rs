@@ -17,10 +17,7 @@ struct Transport {
 const RSA: [Transport; 3] = [
     Transport { name: "v1.5", options: &[] },
     Transport { name: "OAEP SHA-1", options: &["-keyopt", "rsa_padding_mode:oaep"] },
-    Transport {
-        name: "OAEP SHA-256",
-        options: &["-keyopt", "rsa_padding_mode:oaep", "-keyopt", "rsa_oaep_md:sha256"],
-    },
+    Transport { name: "OAEP SHA-256", options: &["-keyopt", "rsa_padding_mode:oaep", "-keyopt", "rsa_oaep_md:sha256"] },
 ];
 const EC: [Transport; 2] = [
     Transport { name: "ECDH sha1", options: &[] },
@@ -75,12 +72,15 @@ fn run(group: &str, transports: &[Transport]) {
     assert!(reply.starts_with("550 5.7.6") && reply.contains("-aes256"), "{reply}");
     for member in &up.lab.members {
         let copies = up.wait_copies(&member.address, sent.len());
-        let certificate = openssl::x509::X509::from_pem(&std::fs::read(&member.cert).unwrap()).unwrap().to_der().unwrap();
+        let certificate =
+            openssl::x509::X509::from_pem(&std::fs::read(&member.cert).unwrap()).unwrap().to_der().unwrap();
         let own = CertificateKey::read(&certificate).unwrap();
         let mut read = Vec::new();
         for copy in &copies {
-            let text = decrypt(member, copy).unwrap_or_else(|e| panic!("{} cannot read {}: {e}", member.address, copy.display()));
-            let (_, original) = sent.iter().find(|(name, _)| *name == text).unwrap_or_else(|| panic!("who sent {text:?}?"));
+            let text = decrypt(member, copy)
+                .unwrap_or_else(|e| panic!("{} cannot read {}: {e}", member.address, copy.display()));
+            let (_, original) =
+                sent.iter().find(|(name, _)| *name == text).unwrap_or_else(|| panic!("who sent {text:?}?"));
             let (new, old) = (cms_of(&std::fs::read(copy).unwrap()), cms_of(original));
             let (frame, before) = (look(&new), look(&old));
             assert_eq!(frame.recipient_infos.len(), 1, "{text}: one RecipientInfo");

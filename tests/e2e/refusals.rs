@@ -24,7 +24,12 @@ fn every_refusal_has_its_code_and_says_what_to_do() {
     let hello = ["EHLO x.test", "MAIL FROM:<m1@members.test>"];
     check("unknown list", &envelope(&[hello[0], hello[1], "RCPT TO:<nobody@lists.test>"], server), "550 5.1.1", "list");
     check("relay", &envelope(&[hello[0], hello[1], "RCPT TO:<x@elsewhere.test>"], server), "550 5.7.1", "relay");
-    check("too big, announced", &envelope(&[hello[0], "MAIL FROM:<a@b.test> SIZE=9999999999"], server), "552 5.3.4", "large");
+    check(
+        "too big, announced",
+        &envelope(&[hello[0], "MAIL FROM:<a@b.test> SIZE=9999999999"], server),
+        "552 5.3.4",
+        "large",
+    );
     refused("not a member", "stranger@x.test", &replace(&good, &sender, "stranger@x.test"), "550 5.7.2", "member");
     refused("null sender", "", &good, "550 5.7.2", "");
     let plain = format!("From: {sender}\nTo: {}\nSubject: s\nContent-Type: text/plain\n\nhello\n", up.lab.list);
@@ -57,7 +62,8 @@ fn every_refusal_has_its_code_and_says_what_to_do() {
         &entity("signed only"),
     );
     refused("signed, not encrypted", &sender, &signed.stdout, "550 5.7.1", "encrypt");
-    let quoted = String::from_utf8_lossy(&good).replace("Content-Transfer-Encoding: base64", "Content-Transfer-Encoding: quoted-printable");
+    let quoted = String::from_utf8_lossy(&good)
+        .replace("Content-Transfer-Encoding: base64", "Content-Transfer-Encoding: quoted-printable");
     refused("not base64", &sender, quoted.as_bytes(), "550 5.6.1", "base64");
     let twice = format!("From: {sender}\n{}", String::from_utf8_lossy(&good));
     refused("two From fields", &sender, twice.as_bytes(), "550 5.6.0", "from");

@@ -33,7 +33,9 @@ fn mutate(seed: &[u8], other: &[u8], random: &mut Random) -> Vec<u8> {
         let at = random.below(octets.len());
         match random.below(8) {
             0 if !octets.is_empty() => octets[at] ^= 1 << random.below(8),
-            1 if !octets.is_empty() => octets[at] = [0, 1, 0x7f, 0x80, 0x81, 0x84, 0xff, b'\r', b'\n', b'.'][random.below(10)],
+            1 if !octets.is_empty() => {
+                octets[at] = [0, 1, 0x7f, 0x80, 0x81, 0x84, 0xff, b'\r', b'\n', b'.'][random.below(10)]
+            }
             2 => octets.truncate(at),
             3 => octets.insert(at, u8::try_from(random.below(256)).unwrap()),
             4 if !octets.is_empty() => drop(octets.remove(at)),

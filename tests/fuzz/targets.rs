@@ -16,7 +16,12 @@ use twinseal_proto::ids::{ListAddress, MailAddress};
 pub(crate) fn frame(octets: &[u8]) {
     let Ok(frame) = scan(octets, &Limits::default()) else { return };
     assert_eq!(frame.total, octets.len() as u64);
-    assert!(frame.ri_start <= frame.ri_end && frame.ri_end <= frame.eci_end && frame.eci_end <= frame.end && frame.end <= frame.total);
+    assert!(
+        frame.ri_start <= frame.ri_end
+            && frame.ri_end <= frame.eci_end
+            && frame.eci_end <= frame.end
+            && frame.end <= frame.total
+    );
     let _ = choose(&frame.recipient_infos, |id| Some(id.clone()));
     if let Some(first) = frame.recipient_infos.first() {
         let _ = CopyShape::of(&frame).head(first, [0, 0]);

@@ -58,7 +58,9 @@ fn main() -> Result<()> {
         Command::Restart { dir, name, environment } => {
             let environment = environment
                 .iter()
-                .map(|pair| pair.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())).context("NAME=VALUE is wanted"))
+                .map(|pair| {
+                    pair.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())).context("NAME=VALUE is wanted")
+                })
                 .collect::<Result<_>>()?;
             print(&ask(&dir, &Ask::Restart { name, environment })?)
         }
@@ -144,7 +146,8 @@ async fn serve(stream: UnixStream, running: &mut Running, sink: &Sink, dir: &Pat
 async fn act(ask: Ask, running: &mut Running, sink: &Sink, dir: &Path) -> Result<Value> {
     match ask {
         Ask::Restart { name, environment } => {
-            let daemon = running.daemons.iter_mut().find(|d| d.name == name).with_context(|| format!("no daemon {name}"))?;
+            let daemon =
+                running.daemons.iter_mut().find(|d| d.name == name).with_context(|| format!("no daemon {name}"))?;
             daemon.stop().await?;
             daemon.start(&environment)?;
             let ready = daemon.ready().await;
@@ -158,7 +161,8 @@ async fn act(ask: Ask, running: &mut Running, sink: &Sink, dir: &Path) -> Result
             ready.map(|_| Value::Null)
         }
         Ask::Stop { name } => {
-            let daemon = running.daemons.iter_mut().find(|d| d.name == name).with_context(|| format!("no daemon {name}"))?;
+            let daemon =
+                running.daemons.iter_mut().find(|d| d.name == name).with_context(|| format!("no daemon {name}"))?;
             daemon.stop().await.map(|()| Value::Null)
         }
         Ask::Sink { behaviour } => {

@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use twinseal_proto::api::admin::certsrv::{
-    AddAccounts, AddAccountsRequest, AddMembers, CreateGroup, CreateGroupRequest, JoinPolicy, MembersRequest, NewAccount,
+    AddAccounts, AddAccountsRequest, AddMembers, CreateGroup, CreateGroupRequest, JoinPolicy, MembersRequest,
+    NewAccount,
 };
 use twinseal_proto::api::admin::groupsrv::{CreateKey, CreateKeyRequest};
 use twinseal_proto::api::admin::{GetStatus, Nothing};
@@ -100,6 +101,8 @@ pub struct Running {
     pub sockets: tempfile::TempDir,
 }
 
+/// Accounts and members that are made in one call.
+const CHUNK: usize = 1000;
 /// The list of every lab.
 pub const LIST: &str = "team@lists.test";
 
@@ -147,7 +150,11 @@ pub fn prepare(args: &UpArgs) -> Result<Running> {
         bin: write_wrappers(&dir, &programs)?,
         state,
         pids: Three::default(),
-        owner: Person { address: "owner@members.test".into(), password: Some(password(usize::MAX)), home: dir.join("owner") },
+        owner: Person {
+            address: "owner@members.test".into(),
+            password: Some(password(usize::MAX)),
+            home: dir.join("owner"),
+        },
         members: Vec::new(),
     };
     fs::create_dir_all(&lab.sink_dir)?;
@@ -179,7 +186,10 @@ fn configure(dir: &Path, state: &Three<PathBuf>, certsrv: &str, groupsrv: &str, 
     let text = |path: &Path| path.display().to_string();
     fs::write(
         dir.join("certsrv.toml"),
-        format!("state = {:?}\nnames = [\"127.0.0.1\"]\nevaluation = true\npassword_memory_kib = 1024\n", text(&state.certsrv)),
+        format!(
+            "state = {:?}\nnames = [\"127.0.0.1\"]\nevaluation = true\npassword_memory_kib = 1024\n",
+            text(&state.certsrv)
+        ),
     )?;
     fs::write(
         dir.join("groupsrv.toml"),
@@ -214,18 +224,27 @@ pub async fn bring_up(running: &mut Running, args: &UpArgs) -> Result<()> {
     groupsrv.start(&[])?;
     exploder.start(&[])?;
     let (accounts, keys) = make_accounts(args, &running.lab, &dir)?;
-    let added = admin::call::<AddAccounts>(&certsrv.admin, &AddAccountsRequest { accounts }).await?;
+    let mut certificates = Vec::new();
+    for accounts in accounts.chunks(CHUNK) {
+        let request = AddAccountsRequest { accounts: accounts.to_vec() };
+        certificates.extend(admin::call::<AddAccounts>(&certsrv.admin, &request).await?.certificates);
+    }
     running.lab.members = members(args, &dir);
     let issuers = issuers(&running.lab)?;
-    for ((member, (pem, _)), der) in running.lab.members.iter().zip(&keys).zip(added.certificates.iter().skip(1)) {
+    for ((member, (pem, _)), der) in running.lab.members.iter().zip(&keys).zip(certificates.iter().skip(1)) {
         let der = der.as_ref().context("no certificate for a member's key")?;
-        write_home(&running.lab, member, pem, &[&X509::from_der(der.as_ref())?.to_pem()?, issuers.as_slice()].concat())?;
+        write_home(
+            &running.lab,
+            member,
+            pem,
+            &[&X509::from_der(der.as_ref())?.to_pem()?, issuers.as_slice()].concat(),
+        )?;
     }
     let owner = &running.lab.owner;
     write_home_toml(&running.lab, &owner.home, &owner.address)?;
     let group = admin::call::<CreateGroup>(&certsrv.admin, &group_request(args)?).await?;
-    if args.members > 0 {
-        let addresses = running.lab.members.iter().map(|m| m.address.parse()).collect::<Result<_, _>>()?;
+    for members in running.lab.members.chunks(CHUNK) {
+        let addresses = members.iter().map(|m| m.address.parse()).collect::<Result<_, _>>()?;
         admin::call::<AddMembers>(&certsrv.admin, &MembersRequest { list: LIST.parse()?, addresses }).await?;
     }
     let sequence = admin::call::<GetStatus>(&certsrv.admin, &Nothing {}).await?.feed_sequence;
@@ -256,8 +275,18 @@ fn join(certsrv: &Daemon, service: &Daemon, lab: &Lab, dir: &Path) -> Result<Str
         serde_json::from_str(&certsrv.tool(&["--json", "service", "token", service.name, "--out", &token_file])?)?;
     let root = lab.ca.display().to_string();
     let joined: Value = serde_json::from_str(&service.tool(&[
-        "--json", "join", "--certsrv", &lab.certsrv, "--pin", text(&issued, "certsrv_pin")?, "--root", &root,
-        "--token-file", &token_file, "--name", "127.0.0.1",
+        "--json",
+        "join",
+        "--certsrv",
+        &lab.certsrv,
+        "--pin",
+        text(&issued, "certsrv_pin")?,
+        "--root",
+        &root,
+        "--token-file",
+        &token_file,
+        "--name",
+        "127.0.0.1",
     ])?)?;
     fs::remove_file(token)?;
     Ok(text(&joined, "pin")?.to_owned())
@@ -271,7 +300,8 @@ fn password(index: usize) -> String {
 type Keyed = (&'static str, PKey<Private>);
 
 fn make_accounts(args: &UpArgs, lab: &Lab, dir: &Path) -> Result<(Vec<NewAccount>, Vec<Keyed>)> {
-    let owner = NewAccount { address: lab.owner.address.parse()?, password: lab.owner.password.clone(), public_key: None };
+    let owner =
+        NewAccount { address: lab.owner.address.parse()?, password: lab.owner.password.clone(), public_key: None };
     let (mut accounts, mut keys) = (vec![owner], Vec::new());
     for (index, member) in members(args, dir).into_iter().enumerate() {
         let algorithm = args.member_alg.get(index % args.member_alg.len()).context("no member algorithm")?;

@@ -185,7 +185,12 @@ impl Session {
                         return Ok(());
                     }
                     let sha256 = Digest::of(&message);
-                    let envelope = Envelope { helo: helo.clone(), mail_from: from.clone(), rcpt_to: std::mem::take(&mut to), sha256 };
+                    let envelope = Envelope {
+                        helo: helo.clone(),
+                        mail_from: from.clone(),
+                        rcpt_to: std::mem::take(&mut to),
+                        sha256,
+                    };
                     self.sink.record(&envelope, &message)?;
                     self.say("250 2.0.0 kept\r\n").await?;
                 }
