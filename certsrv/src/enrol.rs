@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_request_names_the_account_and_nobody_else() {
-        let ann = crate::testing::address("ann");
+        let ann = crate::tests::address("ann");
         let mail = |text: &str| AltName::Mail(text.into());
         let table = [
             (vec![mail("ann@members.test")], true),

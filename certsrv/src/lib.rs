@@ -54,7 +54,7 @@ mod services;
 mod status;
 mod store;
 #[cfg(test)]
-mod testing;
+mod tests;
 mod views;
 
 /// The named steps at which the crash tests kill this daemon.

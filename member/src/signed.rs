@@ -153,8 +153,8 @@ fn read_signed_data(der: &[u8]) -> Result<Option<(Vec<&[u8]>, Vec<Oid<'_>>)>, De
     }
     let mut data = info.enter(Tag::context_constructed(0), "content")?.enter(Tag::SEQUENCE, "SignedData")?;
     data.small()?;
-    data.expect(Tag::SET)?;
-    data.expect(Tag::SEQUENCE)?;
+    data.element(Tag::SET)?;
+    data.element(Tag::SEQUENCE)?;
     let mut certificates = Vec::new();
     if let Some(set) = data.optional(Tag::context_constructed(0))? {
         let mut set = Reader::new(set.value, "certificates");

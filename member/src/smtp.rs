@@ -79,7 +79,7 @@ pub fn submit(
     let implicit = mode == SubmissionTls::Required && server.ends_with(":465");
     let stream = if implicit { Stream::Tls(tls::start(connector, server, tcp)?) } else { Stream::Plain(tcp) };
     let mut session = Session { server, stream: BufReader::new(stream) };
-    session.expect("the connection", 220)?;
+    session.wanted("the connection", 220)?;
     let mut offers = session.command("EHLO", &name, 250)?;
     if mode == SubmissionTls::Required && !implicit {
         if !offered(&offers, "STARTTLS") {
@@ -117,7 +117,7 @@ impl<'a> Session<'a> {
         self.command("DATA", "", 354)?;
         self.send(&stuffed(envelope.message))?;
         self.wait(DATA_END)?;
-        self.expect("the message", 250)
+        self.wanted("the message", 250)
     }
 
     /// Goes on with TLS. What the server sent before its handshake is thrown away (RFC 3207 section 4.2).
@@ -132,7 +132,7 @@ impl<'a> Session<'a> {
     fn command(&mut self, verb: &str, argument: &str, wanted: u16) -> Result<Reply, SmtpError> {
         let line = [verb, argument].join(" ");
         self.send(format!("{}\r\n", line.trim_end()).as_bytes())?;
-        self.expect(line.trim_end(), wanted)
+        self.wanted(line.trim_end(), wanted)
     }
 
     fn send(&mut self, octets: &[u8]) -> Result<(), SmtpError> {
@@ -149,7 +149,7 @@ impl<'a> Session<'a> {
     }
 
     /// Reads a reply; any other than of the wanted class is a refusal of `what`.
-    fn expect(&mut self, what: &str, wanted: u16) -> Result<Reply, SmtpError> {
+    fn wanted(&mut self, what: &str, wanted: u16) -> Result<Reply, SmtpError> {
         let reply = self.reply().map_err(|error| self.broken(error))?;
         if reply.code / 100 == wanted / 100 {
             return Ok(reply);

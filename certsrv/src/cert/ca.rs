@@ -196,7 +196,7 @@ mod tests {
     use super::*;
     use crate::cert::good_key::KeyKind;
     use crate::cert::profile::AltName;
-    use crate::testing::{ec_key, now, rsa_key};
+    use crate::tests::{ec_key, now, rsa_key};
     use openssl::stack::Stack;
     use openssl::x509::X509StoreContext;
     use openssl::x509::store::X509StoreBuilder;

@@ -28,8 +28,8 @@ mod tests {
 
     #[test]
     fn openssl_reads_the_certificates_back() {
-        let one = crate::testing::self_signed("one").to_der().unwrap();
-        let two = crate::testing::self_signed("two").to_der().unwrap();
+        let one = crate::tests::self_signed("one").to_der().unwrap();
+        let two = crate::tests::self_signed("two").to_der().unwrap();
         let parsed = Pkcs7::from_der(&encode(&[&one, &two])).unwrap();
         let mut found: Vec<Vec<u8>> =
             parsed.signed().unwrap().certificates().unwrap().iter().map(|c| c.to_der().unwrap()).collect();

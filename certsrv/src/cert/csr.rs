@@ -61,11 +61,11 @@ fn parse(der: &[u8]) -> Result<(&[u8], Vec<AltName>), BadRequest> {
         if info.small()? != 0 {
             return Err(info.fault(Fault::Value).into());
         }
-        info.expect(Tag::SEQUENCE)?; // subject
-        let spki = info.expect(Tag::SEQUENCE)?.raw;
+        info.element(Tag::SEQUENCE)?; // subject
+        let spki = info.element(Tag::SEQUENCE)?.raw;
         let attributes = info.optional(Tag::context_constructed(0))?;
         info.finish()?;
-        signed.expect(Tag::SEQUENCE)?; // signatureAlgorithm
+        signed.element(Tag::SEQUENCE)?; // signatureAlgorithm
         signed.bits()?;
         signed.finish()?;
         let names = match attributes {
@@ -133,7 +133,7 @@ fn ip_address(octets: &[u8]) -> Option<IpAddr> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
-    use crate::testing::{csr, ec_key, rsa_key};
+    use crate::tests::{csr, ec_key, rsa_key};
 
     #[test]
     fn a_request_is_read_with_its_names() {

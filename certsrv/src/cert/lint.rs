@@ -72,10 +72,10 @@ fn extensions(der: &[u8]) -> Result<Vec<Extension<'_>>, DerError> {
     Reader::all(der, "Certificate", |outer| {
         let mut signed = outer.enter(Tag::SEQUENCE, "Certificate")?;
         let mut tbs = signed.enter(Tag::SEQUENCE, "TBSCertificate")?;
-        tbs.expect(Tag::context_constructed(0))?;
+        tbs.element(Tag::context_constructed(0))?;
         tbs.integer()?;
         for _ in 0..5 {
-            tbs.expect(Tag::SEQUENCE)?; // signature, issuer, validity, subject, subjectPublicKeyInfo
+            tbs.element(Tag::SEQUENCE)?; // signature, issuer, validity, subject, subjectPublicKeyInfo
         }
         let mut wrapper = tbs.enter(Tag::context_constructed(3), "Extensions")?;
         tbs.finish()?;
@@ -94,7 +94,7 @@ fn extensions(der: &[u8]) -> Result<Vec<Extension<'_>>, DerError> {
             }
             found.push(Extension { id, value });
         }
-        signed.expect(Tag::SEQUENCE)?; // signatureAlgorithm
+        signed.element(Tag::SEQUENCE)?; // signatureAlgorithm
         signed.bits()?;
         signed.finish()?;
         Ok(found)

@@ -2,7 +2,7 @@
 use super::*;
 use crate::cert::serial::Serial;
 use crate::rows::Holder;
-use crate::testing::{address, now};
+use crate::tests::{address, now};
 use twinseal_proto::api::admin::certsrv::{MemberState, RevocationReason};
 use twinseal_proto::encoding::B64;
 use twinseal_proto::feed::{DeliveryMode, History, ListSettings};

@@ -2,7 +2,7 @@
 use super::replay::{Found, ReplayError, replay};
 use super::*;
 use crate::change::Change;
-use crate::testing::{address, feed_key, now};
+use crate::tests::{address, feed_key, now};
 use std::fs;
 use twinseal_proto::feed::View;
 

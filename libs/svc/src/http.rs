@@ -16,7 +16,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_openssl::SslStream;
 use tokio_util::sync::CancellationToken;
@@ -114,25 +114,9 @@ async fn read_body_within(body: Body, limit: usize, patience: Duration) -> Resul
 
 /// Serves `router` over TLS until `stop`; then lets running calls end.
 pub async fn serve_tls(listener: TcpListener, acceptor: SslAcceptor, router: Router, stop: CancellationToken) {
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let tasks = TaskTracker::new();
-    while let Some(permit) = permit(&permits, &stop).await {
-        let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    // Out of file descriptors, most likely: wait for some to be closed.
-                    tracing::warn!(%error, "accept failed");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            },
-            () = stop.cancelled() => break,
-        };
+    let each = |stream: TcpStream| {
         let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
-        tasks.spawn(async move {
-            let _permit = permit;
-            let _ = stream.set_nodelay(true);
+        async move {
             let Ok(ssl) = Ssl::new(acceptor.context()) else { return };
             let Ok(mut tls) = SslStream::new(ssl, stream) else { return };
             match tokio::time::timeout(HANDSHAKE, Pin::new(&mut tls).accept()).await {
@@ -148,46 +132,50 @@ pub async fn serve_tls(listener: TcpListener, acceptor: SslAcceptor, router: Rou
                 },
             };
             serve_connection(tls, router, caller, stop).await;
-        });
-    }
-    drop(listener);
-    tasks.close();
-    let _ = tokio::time::timeout(DRAIN, tasks.wait()).await;
+        }
+    };
+    accept_each(listener, &stop, each).await;
 }
 
 /// Serves `router` over plain HTTP until `stop`: for what anybody may read, such as `/metrics` on a local address.
 pub async fn serve_plain(listener: TcpListener, router: Router, stop: CancellationToken) {
+    let each = |stream| serve_connection(stream, router.clone(), Caller::Anonymous, stop.clone());
+    accept_each(listener, &stop, each).await;
+}
+
+/// Serves each connection in a task of its own, at most [`MAX_CONNECTIONS`] at once, until `stop`; then waits a while for
+/// those that are served.
+async fn accept_each<F>(listener: TcpListener, stop: &CancellationToken, each: impl Fn(TcpStream) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let tasks = TaskTracker::new();
-    while let Some(permit) = permit(&permits, &stop).await {
-        let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::warn!(%error, "accept failed");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            },
-            () = stop.cancelled() => break,
+    let accept = async || {
+        let permit = Arc::clone(&permits).acquire_owned().await;
+        (permit, listener.accept().await)
+    };
+    loop {
+        let (permit, accepted) = tokio::select! { next = accept() => next, () = stop.cancelled() => break };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of file descriptors, most likely: wait for some to be closed.
+                tracing::warn!(%error, "accept failed");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
         };
-        let (router, stop) = (router.clone(), stop.clone());
+        let _ = stream.set_nodelay(true);
+        let serving = each(stream);
         tasks.spawn(async move {
-            let _permit = permit;
-            let _ = stream.set_nodelay(true);
-            serve_connection(stream, router, Caller::Anonymous, stop).await;
+            serving.await;
+            drop(permit);
         });
     }
     drop(listener);
     tasks.close();
     let _ = tokio::time::timeout(DRAIN, tasks.wait()).await;
-}
-
-async fn permit(permits: &Arc<Semaphore>, stop: &CancellationToken) -> Option<tokio::sync::OwnedSemaphorePermit> {
-    tokio::select! {
-        permit = Arc::clone(permits).acquire_owned() => permit.ok(),
-        () = stop.cancelled() => None,
-    }
 }
 
 /// Serves one connection until it ends or, after `stop`, until its running call ends.

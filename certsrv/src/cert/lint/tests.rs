@@ -3,7 +3,7 @@ use super::*;
 use crate::cert::ca::Ca;
 use crate::cert::serial::Serial;
 use crate::cert::tbs::{self, Issuer, SignatureAlgorithm, Validity};
-use crate::testing::{ec_key, now, rsa_key};
+use crate::tests::{ec_key, now, rsa_key};
 use twinseal_proto::cms::der;
 
 struct Case {

@@ -4,7 +4,7 @@ use crate::audit::Actor;
 use crate::authn::password::{Password, PasswordHash};
 use crate::authn::{Credentials, authenticate};
 use crate::change::Change;
-use crate::testing::{address, csr, ec_key, rsa_key};
+use crate::tests::{address, csr, ec_key, rsa_key};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use openssl::x509::X509VerifyResult;

@@ -1,5 +1,5 @@
 use super::harness::{Joined, Running, call, key_and_csr};
-use crate::testing::{address, ec_key, rsa_key};
+use crate::tests::{address, ec_key, rsa_key};
 use std::time::{Duration, Instant};
 use twinseal_proto::api::admin::certsrv::{
     AddMembers, JoinPolicy, MemberState, MembersRequest, RemoveMembers, RevocationReason, Revoke, RevokeRequest,

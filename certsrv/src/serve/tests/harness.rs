@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::config::Config;
 use crate::serve::{clients, open};
-use crate::testing::ec_key;
+use crate::tests::ec_key;
 use crate::{init, router};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -106,7 +106,7 @@ impl Running {
     /// Makes an account; with a key, it is certified at once.
     pub(super) async fn account(&self, name: &str, key: Option<&PKey<Private>>) -> Option<X509> {
         let account = NewAccount {
-            address: crate::testing::address(name),
+            address: crate::tests::address(name),
             password: Some(format!("password of {name}")),
             public_key: key.map(|key| B64(key.public_key_to_der().unwrap())),
         };
@@ -119,7 +119,7 @@ impl Running {
     }
 
     pub(super) async fn put_in(&self, list: &str, names: &[&str]) {
-        let addresses: Vec<MailAddress> = names.iter().map(|name| crate::testing::address(name)).collect();
+        let addresses: Vec<MailAddress> = names.iter().map(|name| crate::tests::address(name)).collect();
         self.admin::<AddMembers>(&MembersRequest { list: list.parse().unwrap(), addresses }).await.unwrap();
     }
 
@@ -129,7 +129,7 @@ impl Running {
     }
 
     pub(super) async fn enrol_token(&self, name: &str) -> String {
-        let request = EnrolTokenRequest { address: crate::testing::address(name) };
+        let request = EnrolTokenRequest { address: crate::tests::address(name) };
         self.admin::<EnrolToken>(&request).await.unwrap().token
     }
 
@@ -221,14 +221,14 @@ pub(super) async fn call<E: Endpoint>(client: &Client, request: &E::Request) -> 
 /// A key with a request for this member.
 pub(super) fn key_and_csr(name: &str) -> (PKey<Private>, Vec<u8>) {
     let key = ec_key();
-    let csr = crate::testing::csr(&key, &[&format!("email:{name}@members.test")]);
+    let csr = crate::tests::csr(&key, &[&format!("email:{name}@members.test")]);
     (key, csr)
 }
 
 pub(super) fn group_request(list: &str, owner: &str, policy: JoinPolicy) -> CreateGroupRequest {
     CreateGroupRequest {
         list: list.parse().unwrap(),
-        owner: crate::testing::address(owner),
+        owner: crate::tests::address(owner),
         mode: Default::default(),
         history: Default::default(),
         join: policy,

@@ -1,8 +1,7 @@
 use super::harness::{Running, basic, config, key_and_csr};
 use crate::init::{self, InitError};
-use crate::testing::{address, ec_key};
-use twinseal_proto::api::admin::certsrv::{AddAccounts, AddAccountsRequest, JoinPolicy, NewAccount};
-use twinseal_proto::encoding::B64;
+use crate::tests::{address, ec_key};
+use twinseal_proto::api::admin::certsrv::JoinPolicy;
 use twinseal_svc::audit;
 
 const LIST: &str = "team@lists.test";
@@ -73,36 +72,5 @@ async fn init_comes_first_and_once() {
     assert!(matches!(init::init(&config, config.ca_key_type).await, Err(InitError::Already(_))));
     let certsrv = Running::start(&dir).await;
     assert!(matches!(init::init(&config, config.ca_key_type).await, Err(InitError::InUse(_))));
-    certsrv.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement: 10,000 accounts with certificates into a list"]
-async fn ten_thousand() {
-    let dir = tempfile::tempdir().unwrap();
-    let certsrv = Running::new(&dir).await;
-    certsrv.account("owner", None).await;
-    certsrv.group(LIST, "owner", JoinPolicy::Closed).await;
-    let key = B64(ec_key().public_key_to_der().unwrap());
-    let names: Vec<String> = (0..10_000).map(|n| format!("m{n}")).collect();
-    let accounts = names
-        .iter()
-        .map(|n| NewAccount { address: address(n), password: None, public_key: Some(key.clone()) })
-        .collect();
-    let start = std::time::Instant::now();
-    certsrv.admin::<AddAccounts>(&AddAccountsRequest { accounts }).await.unwrap();
-    let accounts = start.elapsed();
-    certsrv.put_in(LIST, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
-    let members = start.elapsed() - accounts;
-    certsrv.stop().await;
-    let start = std::time::Instant::now();
-    let certsrv = Running::start(&dir).await;
-    let warm = start.elapsed();
-    certsrv.stop().await;
-    std::fs::remove_dir_all(config(&dir).state.join("index")).unwrap();
-    let start = std::time::Instant::now();
-    let certsrv = Running::start(&dir).await;
-    let rebuild = start.elapsed();
-    eprintln!("accounts {accounts:?}, members {members:?}, start {warm:?}, rebuild {rebuild:?}");
     certsrv.stop().await;
 }

@@ -1,5 +1,5 @@
 use super::harness::{Running, call};
-use crate::testing::{csr, ec_key, rsa_key};
+use crate::tests::{csr, ec_key, rsa_key};
 use openssl::x509::X509;
 use twinseal_proto::api::ProblemCode;
 use twinseal_proto::api::admin::Nothing;

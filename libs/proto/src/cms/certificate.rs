@@ -28,12 +28,12 @@ impl<'a> CertificateKey<'a> {
         outer.finish()?;
         let mut tbs = signed.enter(Tag::SEQUENCE, "TBSCertificate")?;
         tbs.optional(Tag::context_constructed(0))?; // version
-        let serial = tbs.expect(Tag::INTEGER)?.value.to_vec().into();
-        tbs.expect(Tag::SEQUENCE)?; // signature
-        let issuer_der = tbs.expect(Tag::SEQUENCE)?.raw.to_vec().into();
-        tbs.expect(Tag::SEQUENCE)?; // validity
-        tbs.expect(Tag::SEQUENCE)?; // subject
-        let spki = tbs.expect(Tag::SEQUENCE)?.raw;
+        let serial = tbs.element(Tag::INTEGER)?.value.to_vec().into();
+        tbs.element(Tag::SEQUENCE)?; // signature
+        let issuer_der = tbs.element(Tag::SEQUENCE)?.raw.to_vec().into();
+        tbs.element(Tag::SEQUENCE)?; // validity
+        tbs.element(Tag::SEQUENCE)?; // subject
+        let spki = tbs.element(Tag::SEQUENCE)?.raw;
         tbs.optional(Tag::context(1))?; // issuerUniqueID
         tbs.optional(Tag::context(2))?; // subjectUniqueID
         let subject_key_id = match tbs.optional(Tag::context_constructed(3))? {

@@ -101,7 +101,7 @@ fn read_sealed(frame: &Frame, message: &[u8]) -> Result<Sealed, DecryptError> {
     let mut outer = Reader::new(&info, "EncryptedContentInfo");
     let mut fields = outer.enter(Tag::SEQUENCE, "EncryptedContentInfo")?;
     fields.oid()?;
-    let algorithm = ContentAlgorithm::decode(fields.expect(Tag::SEQUENCE)?.raw, frame.kind)?;
+    let algorithm = ContentAlgorithm::decode(fields.element(Tag::SEQUENCE)?.raw, frame.kind)?;
     let content = fields.any()?;
     let ciphertext = if content.tag.is_constructed() {
         let mut segments = Reader::new(content.value, "encryptedContent");

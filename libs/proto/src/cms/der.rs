@@ -288,7 +288,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`DerError`] if nothing follows or something else does.
-    pub fn expect(&mut self, tag: Tag) -> Result<Tlv<'a>, DerError> {
+    pub fn element(&mut self, tag: Tag) -> Result<Tlv<'a>, DerError> {
         match self.peek() {
             None => Err(self.fault(Fault::Truncated)),
             Some(found) if found != tag => Err(self.fault(Fault::Tag(found.0))),
@@ -307,9 +307,9 @@ impl<'a> Reader<'a> {
     /// A reader over the content of the next value, which must have this tag and should be a `what`.
     ///
     /// # Errors
-    /// As [`Reader::expect`].
+    /// As [`Reader::element`].
     pub fn enter(&mut self, tag: Tag, what: &'static str) -> Result<Self, DerError> {
-        Ok(Self::new(self.expect(tag)?.value, what))
+        Ok(Self::new(self.element(tag)?.value, what))
     }
 
     /// An OBJECT IDENTIFIER.
@@ -317,7 +317,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`DerError`] unless a well-formed one follows.
     pub fn oid(&mut self) -> Result<Oid<'a>, DerError> {
-        let value = self.expect(Tag::OID)?.value;
+        let value = self.element(Tag::OID)?.value;
         let ends_an_arc = value.last().is_some_and(|octet| octet & 0x80 == 0);
         ends_an_arc.then_some(Oid(value)).ok_or(self.fault(Fault::Value))
     }
@@ -327,7 +327,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`DerError`] unless one in 0 to 127 follows.
     pub fn small(&mut self) -> Result<u8, DerError> {
-        match self.expect(Tag::INTEGER)?.value {
+        match self.element(Tag::INTEGER)?.value {
             [value @ 0..0x80] => Ok(*value),
             _ => Err(self.fault(Fault::Value)),
         }
@@ -338,7 +338,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`DerError`] unless one follows.
     pub fn integer(&mut self) -> Result<&'a [u8], DerError> {
-        match self.expect(Tag::INTEGER)?.value {
+        match self.element(Tag::INTEGER)?.value {
             [] | [0, 0..0x80, ..] | [0xff, 0x80..=0xff, ..] => Err(self.fault(Fault::Value)),
             value => Ok(value),
         }
@@ -349,7 +349,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`DerError`] unless one follows.
     pub fn octets(&mut self) -> Result<&'a [u8], DerError> {
-        Ok(self.expect(Tag::OCTET_STRING)?.value)
+        Ok(self.element(Tag::OCTET_STRING)?.value)
     }
 
     /// A BIT STRING of whole octets.
@@ -357,7 +357,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`DerError`] unless one follows.
     pub fn bits(&mut self) -> Result<&'a [u8], DerError> {
-        match self.expect(Tag::BIT_STRING)?.value {
+        match self.element(Tag::BIT_STRING)?.value {
             [0, octets @ ..] => Ok(octets),
             _ => Err(self.fault(Fault::Value)),
         }

@@ -86,7 +86,7 @@ impl<R: BufRead> Walk<R> {
     }
 
     /// Identifier and length octets, the identifier being `tag`.
-    pub(super) fn expect(&mut self, tag: Tag, what: &'static str) -> Result<Header, FrameError> {
+    pub(super) fn element(&mut self, tag: Tag, what: &'static str) -> Result<Header, FrameError> {
         let found = self.peek_tag(what)?;
         if found == tag { self.header(what) } else { Err(self.malformed(what, Fault::Tag(found.0))) }
     }
@@ -106,7 +106,7 @@ impl<R: BufRead> Walk<R> {
 
     /// Reads the header of a constructed value with this tag and goes inside.
     pub(super) fn open(&mut self, tag: Tag, what: &'static str) -> Result<Level, FrameError> {
-        let header = self.expect(tag, what)?;
+        let header = self.element(tag, what)?;
         self.enter(header, what)
     }
 

@@ -155,7 +155,7 @@ proptest! {
         prop_assert_eq!(fields.oid().unwrap(), kind.oid());
         let mut enveloped = fields.enter(Tag::context_constructed(0), "content").unwrap().enter(Tag::SEQUENCE, "enveloped").unwrap();
         prop_assert_eq!(enveloped.small().unwrap(), if auth { 0 } else { 2 });
-        prop_assert_eq!(enveloped.expect(Tag::SET).unwrap().value, &info);
+        prop_assert_eq!(enveloped.element(Tag::SET).unwrap().value, &info);
         prop_assert_eq!(enveloped.rest(), &tail);
     }
 

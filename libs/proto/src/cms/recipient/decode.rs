@@ -31,7 +31,7 @@ fn key_transport(info: &mut Reader<'_>) -> Result<KeyTransport, DerError> {
     info.small()?;
     let rid = match info.peek() {
         Some(Tag::SEQUENCE) => issuer_and_serial(info)?,
-        _ => RecipientId::SubjectKeyId(info.expect(Tag::context(0))?.value.to_vec().into()),
+        _ => RecipientId::SubjectKeyId(info.element(Tag::context(0))?.value.to_vec().into()),
     };
     let algorithm = key_transport_algorithm(info)?;
     Ok(KeyTransport { rid, algorithm, encrypted_key: info.octets()?.to_vec() })
@@ -39,15 +39,15 @@ fn key_transport(info: &mut Reader<'_>) -> Result<KeyTransport, DerError> {
 
 fn issuer_and_serial(outer: &mut Reader<'_>) -> Result<RecipientId, DerError> {
     let mut pair = outer.enter(Tag::SEQUENCE, "IssuerAndSerialNumber")?;
-    let issuer_der = pair.expect(Tag::SEQUENCE)?.raw.to_vec().into();
+    let issuer_der = pair.element(Tag::SEQUENCE)?.raw.to_vec().into();
     // Copied out of the certificate, whose issuer may not have kept to the shortest form.
-    let serial = pair.expect(Tag::INTEGER)?.value.to_vec().into();
+    let serial = pair.element(Tag::INTEGER)?.value.to_vec().into();
     pair.finish()?;
     Ok(RecipientId::IssuerAndSerial { issuer_der, serial })
 }
 
 fn key_transport_algorithm(outer: &mut Reader<'_>) -> Result<KeyTransportAlgorithm, DerError> {
-    let whole = outer.expect(Tag::SEQUENCE)?;
+    let whole = outer.element(Tag::SEQUENCE)?;
     let mut algorithm = Reader::new(whole.value, "KeyEncryptionAlgorithmIdentifier");
     Ok(match algorithm.oid()? {
         // The parameters are NULL; some programs leave them out (RFC 3370 section 4.2.1 tells readers to bear it).
@@ -111,7 +111,7 @@ fn hash_algorithm(outer: &mut Reader<'_>) -> Result<Option<Hash>, DerError> {
 
 fn key_agreement(info: &mut Reader<'_>) -> Result<KeyAgreement, DerError> {
     info.small()?;
-    let field = info.expect(Tag::context_constructed(0))?;
+    let field = info.element(Tag::context_constructed(0))?;
     let originator = Reader::all(field.value, "OriginatorIdentifierOrKey", originator)?;
     let ukm = match info.optional(Tag::context_constructed(1))? {
         Some(field) => Some(Reader::all(field.value, "UserKeyingMaterial", |ukm| ukm.octets())?.to_vec()),
@@ -148,13 +148,13 @@ fn originator(outer: &mut Reader<'_>) -> Result<Originator, DerError> {
 }
 
 fn key_agreement_algorithm(outer: &mut Reader<'_>) -> Result<KeyAgreementAlgorithm, DerError> {
-    let whole = outer.expect(Tag::SEQUENCE)?;
+    let whole = outer.element(Tag::SEQUENCE)?;
     let mut algorithm = Reader::new(whole.value, "KeyEncryptionAlgorithmIdentifier");
     let other = || Ok(KeyAgreementAlgorithm::Other(whole.raw.to_vec()));
     let Some((cofactor, hash)) = KeyAgreementAlgorithm::scheme(algorithm.oid()?) else {
         return other();
     };
-    let wrap = algorithm.expect(Tag::SEQUENCE)?;
+    let wrap = algorithm.element(Tag::SEQUENCE)?;
     algorithm.finish()?;
     match WrapAlgorithm::decode(wrap.raw)? {
         Some(wrap) => Ok(KeyAgreementAlgorithm::EcDh { cofactor, hash, wrap }),
@@ -176,7 +176,7 @@ fn kek(info: &mut Reader<'_>) -> Result<Kek, DerError> {
     let mut identifier = info.enter(Tag::SEQUENCE, "KEKIdentifier")?;
     let key_id = identifier.octets()?.to_vec();
     let qualifiers = identifier.rest().to_vec();
-    let algorithm = info.expect(Tag::SEQUENCE)?.raw;
+    let algorithm = info.element(Tag::SEQUENCE)?.raw;
     let algorithm = match WrapAlgorithm::decode(algorithm)? {
         Some(wrap) => KekAlgorithm::Wrap(wrap),
         None => KekAlgorithm::Other(algorithm.to_vec()),
