@@ -38,6 +38,11 @@ impl Up {
         up
     }
 
+    /// The lab's own process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn reread(&mut self) {
         self.lab = Lab::read(&self.dir).unwrap();
     }
