@@ -44,6 +44,8 @@ pub struct Config {
     pub lifetime_seconds: u64,
     /// SMTP sessions served at once.
     pub sessions: usize,
+    /// Largest message in octets that any list gets; told in EHLO. A list's own limit may be smaller.
+    pub max_size: u64,
     /// All three services on one host, to try them out: no warning about it.
     pub evaluation: bool,
 }
@@ -78,6 +80,7 @@ impl Default for Config {
             retry_max_seconds: 4 * 3600,
             lifetime_seconds: 5 * 86_400,
             sessions: 200,
+            max_size: 64 * 1024 * 1024,
             evaluation: false,
         }
     }
@@ -148,6 +151,9 @@ impl Config {
         }
         if !(60..=14 * 86_400).contains(&self.lifetime_seconds) {
             return fault("lifetime_seconds", "wanted: 60 to 1209600 (14 days)");
+        }
+        if self.max_size < 64 * 1024 {
+            return fault("max_size", "wanted: at least 65536 octets (RFC 5321 section 4.5.3.1.7)");
         }
         if self.sessions == 0 {
             return fault("sessions", "wanted: at least 1");
@@ -225,6 +231,7 @@ mod tests {
         for (line, key) in [
             ("colour = 1", "colour"),
             ("connections = 0", "connections"),
+            ("max_size = 10", "max_size"),
             ("hostname = \"a b\"", "hostname"),
             ("smarthost = \"mail.example\"", "smarthost"),
             ("smarthost = \"192.0.2.1:25\"", "tls"),

@@ -187,7 +187,8 @@ fn serve_smtp(
     stop: CancellationToken,
 ) -> impl Future<Output = ()> + Send + use<> {
     let receiver = Receiver::new(Arc::clone(engine), Arc::clone(keys), config.hostname.clone(), config.certsrv.clone());
-    let listening = Listening { settings: Settings::new(&config.hostname), deadlines: Deadlines::default() };
+    let settings = Settings { max_size: config.max_size, ..Settings::new(&config.hostname) };
+    let listening = Listening { settings, deadlines: Deadlines::default() };
     let connections = Connections::new(config.sessions, PER_SOURCE);
     listen(listener, Arc::new(Arc::new(receiver)), Arc::new(listening), connections, stop)
 }

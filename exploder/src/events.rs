@@ -57,12 +57,12 @@ pub(crate) fn done(post: PostId, sent: u32, failed: u32) {
     info!(%post, sent, failed, "done");
 }
 
-/// groupsrv will not open the message.
+/// A message waits for its next try: groupsrv refused it, it cannot be read, or a step of it failed inside.
 pub(crate) fn held(post: PostId, reason: &str) {
     warn!(%post, reason, "held");
 }
 
-/// A message was refused, or could not be read, until the end of its lifetime: whoever has no copy gets none.
+/// A message was held until the end of its lifetime: whoever has no copy gets none.
 pub(crate) fn given_up(post: PostId, reason: &str) {
     error!(%post, reason, "given up");
 }
@@ -107,7 +107,7 @@ pub(crate) fn group_certificate_unreadable(group: &GroupId, error: &dyn Display)
     error!(%group, %error, "group certificate unreadable");
 }
 
-/// A state could not be written down; it is right in memory.
+/// The spool did not take a record: what it says is right in memory, or is tried again.
 pub(crate) fn not_written(post: PostId, error: &dyn Display) {
     error!(%post, %error, "spool record not written");
 }

@@ -20,7 +20,7 @@ use twinseal_proto::time::UnixTime;
 pub(crate) struct Post {
     /// What is kept of its intake record.
     pub(crate) summary: Summary,
-    /// How its copies stand, by member number; `None` before the first expansion.
+    /// How its copies stand, by member number; `None` until it is written down to whom it goes.
     pub(crate) copies: Option<Vec<Recipient>>,
     /// groupsrv knows its wrapped key. Asked again after a restart, which changes nothing there.
     registered: bool,
@@ -28,14 +28,26 @@ pub(crate) struct Post {
     busy: bool,
     /// When it is taken up next.
     due: UnixTime,
-    /// How often groupsrv refused it, and why it waits.
+    /// How often it was held, or groupsrv had forgotten it, since a turn of it went well.
     refusals: u8,
+    /// Members whom groupsrv did not know, and for whom it is asked once more.
+    unknown: BTreeSet<MemberNumber>,
+    /// Why it waits.
     waiting: Option<String>,
 }
 
 impl Post {
     fn new(summary: Summary, copies: Option<Vec<Recipient>>) -> Self {
-        Self { due: summary.accepted, summary, copies, registered: false, busy: false, refusals: 0, waiting: None }
+        Self {
+            due: summary.accepted,
+            summary,
+            copies,
+            registered: false,
+            busy: false,
+            refusals: 0,
+            unknown: BTreeSet::new(),
+            waiting: None,
+        }
     }
 
     fn count(&self, matches: impl Fn(State) -> bool) -> u32 {
@@ -48,6 +60,11 @@ impl Post {
         let copies = self.copies.as_mut()?;
         let at = copies.binary_search_by_key(&number, |copy| copy.number).ok()?;
         copies.get_mut(at)
+    }
+
+    /// Notes that groupsrv does not know this member. `true`: for the first time; after a restart it is that again.
+    pub(crate) fn note_unknown(&mut self, number: MemberNumber) -> bool {
+        self.unknown.insert(number)
     }
 
     /// Copies that went out, and that failed.
@@ -73,8 +90,10 @@ pub(crate) enum Pause {
     Unregistered,
     /// What it needs is away, or the lease has ended. Not a try.
     Waiting(&'static str),
-    /// Refused by groupsrv: held until then.
+    /// Refused by groupsrv, or it cannot be worked on: held until then.
     Held(String, UnixTime),
+    /// Something must be written into the spool first, and could not be: tried again then. Not a refusal.
+    Unwritten(&'static str, UnixTime),
 }
 
 /// All messages that are not done.
@@ -190,11 +209,15 @@ impl Queue {
                 post.waiting = Some(reason);
                 post.due = until;
             }
+            Pause::Unwritten(reason, until) => {
+                post.waiting = Some(reason.to_owned());
+                post.due = until;
+            }
         }
         self.insert(id, post);
     }
 
-    /// How often groupsrv refused a message.
+    /// How often a message was held, or groupsrv had forgotten it, since a turn of it went well.
     pub(crate) fn refusals(&self, id: PostId) -> u8 {
         self.posts.get(&id).map_or(0, |post| post.refusals)
     }
@@ -216,7 +239,7 @@ impl Queue {
     }
 
     /// Copies were parked at this place in the feed.
-    pub(crate) fn parked(&mut self, id: PostId, sequence: u64) {
+    pub(crate) fn note_parked(&mut self, id: PostId, sequence: u64) {
         self.parked.insert(id, sequence);
     }
 
@@ -356,6 +379,9 @@ mod tests {
         queue.put_back(PostId(1), Pause::Held("refused".into(), NOW.plus(60)), NOW);
         assert_eq!((queue.take_unregistered(NOW), queue.refusals(PostId(1))), (None, 1));
         assert_eq!(queue.take_unregistered(NOW.plus(60)), Some(PostId(1)));
+        queue.put_back(PostId(1), Pause::Unwritten("full", NOW.plus(70)), NOW.plus(60));
+        assert_eq!((queue.take_unregistered(NOW.plus(69)), queue.refusals(PostId(1))), (None, 1));
+        assert_eq!(queue.list(|_| 0)[0].waiting.as_deref(), Some("full"));
     }
 
     #[test]
@@ -366,7 +392,7 @@ mod tests {
         queue.take_unregistered(NOW);
         queue.put_back(PostId(4), Pause::Registered, NOW);
         queue.take_due(NOW);
-        queue.parked(PostId(4), 7);
+        queue.note_parked(PostId(4), 7);
         queue.put_back(PostId(4), Pause::NextCopy, NOW);
         assert_eq!(queue.list(|_| 0)[0].waiting.as_deref(), Some("1 members have no live key"));
         queue.feed_moved(7, NOW);

@@ -18,9 +18,12 @@ use twinseal_proto::time::UnixTime;
 /// Messages that are registered, and that are sent, at the same time.
 const REGISTERING: usize = 16;
 const SENDING: usize = 16;
-/// Seconds until the end of a message is written down again when that failed, and what is told meanwhile.
+/// Seconds until what a message waits for is written into the spool again, when that failed.
 const WRITE_AGAIN: u64 = if cfg!(test) { 1 } else { 60 };
-const NOT_WRITTEN: &str = "its end cannot be written into the spool";
+/// What is told meanwhile.
+const NO_END: &str = "its end cannot be written into the spool";
+/// The same of a message of which nothing was sent.
+pub(crate) const NO_RECIPIENTS: &str = "its recipients cannot be written into the spool";
 /// The longest time between two looks at the queue; metrics are renewed then.
 const TICK: Duration = Duration::from_secs(15);
 /// How long running transactions may take when the daemon stops.
@@ -52,6 +55,11 @@ pub(crate) fn hold(engine: &Engine, id: PostId, reason: &str) -> Turn {
             Turn::Done
         }
     }
+}
+
+/// The pause of a message for which the spool did not take what must be there first.
+pub(crate) fn unwritten(reason: &'static str) -> Pause {
+    Pause::Unwritten(reason, UnixTime::now().plus(WRITE_AGAIN))
 }
 
 /// Runs until the daemon stops, with `connections` connections to the smarthost.
@@ -174,9 +182,7 @@ impl Runner {
         if let Err(error) = self.engine.spool.done(id).await {
             events::not_written(id, &error);
             // Forgotten now, it would keep its place on the disk until the next start; and a full disk full.
-            let now = UnixTime::now();
-            let again = Pause::Held(NOT_WRITTEN.to_owned(), now.plus(WRITE_AGAIN));
-            return self.engine.queue().put_back(id, again, now);
+            return self.engine.queue().put_back(id, unwritten(NO_END), UnixTime::now());
         }
         self.engine.queue().remove(id);
         events::done(id, sent, failed);

@@ -1,5 +1,5 @@
-//! One turn of a message: its due copies are expanded in batches, handed to the connections, and what became of them is
-//! written down. The next batch is asked for while the one before is sent.
+//! One turn of a message: at the first it is written down to whom it goes. Its due copies are expanded in batches, handed
+//! to the connections, and what became of them is written down. The next batch is asked for while the one before is sent.
 
 use crate::assemble::Assembler;
 use crate::deliver::lanes::{End, Sending};
@@ -10,7 +10,8 @@ use crate::expand::{BATCH, Expansion, NotExpanded, expand};
 use crate::queue::schedule::Next;
 use crate::queue::{Pause, seconds};
 use crate::roster::Member;
-use crate::runner::{Turn, hold};
+use crate::runner::{NO_RECIPIENTS, Turn, hold, unwritten};
+use crate::spool::SpoolError;
 use crate::spool::post::SpooledPost;
 use crate::spool::record::{Recipient, State};
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use twinseal_proto::time::UnixTime;
 
 /// While other messages wait, a message hands over after so long.
 const SLICE: Duration = Duration::from_secs(5);
-/// How long ended copies are gathered before they are written down together: what a crash may send twice.
+/// How long copies that ended are gathered before they are written down together: what a crash may send twice.
 const GATHER: Duration = Duration::from_millis(2);
 
 /// Sends what is due of a message.
@@ -43,7 +44,11 @@ pub(crate) async fn send(engine: &Engine, id: PostId) -> Turn {
             return hold(engine, id, "cannot be read from the spool");
         }
     };
-    address(engine, id, &post).await;
+    if let Err(error) = settle_recipients(engine, id, &post).await {
+        events::not_written(id, &error);
+        // What is sent now would be sent again after a restart, which knows of no copies.
+        return Turn::Pause(unwritten(NO_RECIPIENTS));
+    }
     let mut turn = Sender {
         engine,
         sending: Sending::new(id, post.list.clone(), assembler),
@@ -51,7 +56,7 @@ pub(crate) async fn send(engine: &Engine, id: PostId) -> Turn {
         place: 0,
         flying: 0,
         asked: 0,
-        ended: Vec::new(),
+        unwritten: Vec::new(),
     };
     let pause = turn.run().await;
     turn.write_down().await;
@@ -63,24 +68,27 @@ pub(crate) async fn send(engine: &Engine, id: PostId) -> Turn {
     }
 }
 
-/// Writes down to whom the message goes: the members at its first turn.
-async fn address(engine: &Engine, id: PostId, post: &SpooledPost) {
+/// At the first turn: the message goes to who is a member now. That is settled when it is written down.
+async fn settle_recipients(engine: &Engine, id: PostId, post: &SpooledPost) -> Result<(), SpoolError> {
     if engine.queue().get(id).is_none_or(|post| post.copies.is_some()) {
-        return;
+        return Ok(());
     }
     let members = engine.roster.members(&post.group);
+    engine.spool.recipients(id, &members).await?;
     events::recipients(id, members.len());
-    if let Err(error) = engine.spool.recipients(id, &members).await {
-        events::not_written(id, &error);
-    }
     engine.queue().set_members(id, members);
+    Ok(())
 }
 
+/// Why no further batch is asked for.
 enum Stop {
+    /// The turn is over.
     Pause(Pause),
+    /// groupsrv does not open the message: why.
     Refused(String),
 }
 
+/// A turn under way.
 struct Sender<'a> {
     engine: &'a Engine,
     post: &'a SpooledPost,
@@ -91,8 +99,8 @@ struct Sender<'a> {
     flying: usize,
     /// Copies that were asked for.
     asked: usize,
-    /// Ended and not written down.
-    ended: Vec<Recipient>,
+    /// Copies of which something is to be written down.
+    unwritten: Vec<Recipient>,
 }
 
 impl Drop for Sender<'_> {
@@ -134,7 +142,7 @@ impl Sender<'_> {
                 } => {
                     asking = None;
                     match answer {
-                        Ok(expansion) => self.take(expansion),
+                        Ok(expansion) => self.take_expansion(expansion),
                         Err(NotExpanded::Away) => stop = Some(Stop::Pause(Pause::Waiting(GROUPSRV_AWAY))),
                         Err(NotExpanded::NotRegistered) if engine.queue().refusals(sending.id) == 0 => {
                             stop = Some(Stop::Pause(Pause::Unregistered));
@@ -190,7 +198,7 @@ impl Sender<'_> {
                 None => {
                     copy.state = State::Dropped;
                     self.engine.metrics.dropped.inc();
-                    self.ended.push(*copy);
+                    self.unwritten.push(*copy);
                 }
             }
         }
@@ -198,7 +206,7 @@ impl Sender<'_> {
     }
 
     /// Hands wrapped copies to the connections, and deals with the members who get none.
-    fn take(&mut self, expansion: Expansion) {
+    fn take_expansion(&mut self, expansion: Expansion) {
         self.flying += expansion.copies.len();
         self.engine.lanes.push(&self.sending, expansion.copies);
         for number in expansion.unusable {
@@ -207,18 +215,13 @@ impl Sender<'_> {
         for (number, reason) in expansion.denied {
             match reason {
                 Denied::JoinedLater => self.drop_copy(number, "joined later"),
-                // The roster here has the member: groupsrv may not have followed the feed so far. Once.
-                Denied::NotAMember => {
-                    let tried = self.copy(number).is_none_or(|copy| copy.attempts > 0);
-                    if tried {
-                        self.drop_copy(number, "not a member")
-                    } else {
-                        self.again(number, State::Due, Reason::NotKnownYet)
-                    }
+                Denied::NotAMember if self.ask_once_more(number) => {
+                    self.again(number, State::Due, Reason::NotKnownYet);
                 }
+                Denied::NotAMember => self.drop_copy(number, "not a member"),
                 Denied::NoLiveKey => {
                     let sequence = self.engine.roster.sequence();
-                    self.engine.queue().parked(self.sending.id, sequence);
+                    self.engine.queue().note_parked(self.sending.id, sequence);
                     self.again(number, State::Parked, Reason::NoLiveKey);
                 }
             }
@@ -229,7 +232,14 @@ impl Sender<'_> {
         self.engine.queue().get_mut(self.sending.id)?.copy_mut(number).copied()
     }
 
-    /// Takes the copies that have ended into the queue.
+    /// Whether groupsrv, which does not know the member, may only not have followed the feed so far: when the roster here
+    /// has the member, once for each copy, however often the copy was tried otherwise.
+    fn ask_once_more(&self, number: MemberNumber) -> bool {
+        let here = self.engine.roster.member(number).is_some_and(|member| member.group == self.post.group);
+        here && self.engine.queue().get_mut(self.sending.id).is_some_and(|post| post.note_unknown(number))
+    }
+
+    /// Takes what became of copies in the lanes and on connections into the queue.
     fn settle(&mut self) {
         let settled = self.sending.take_settled();
         self.flying -= settled.len();
@@ -251,7 +261,7 @@ impl Sender<'_> {
         let mut queue = self.engine.queue();
         if let Some(copy) = queue.get_mut(self.sending.id).and_then(|post| post.copy_mut(number)) {
             change(copy);
-            self.ended.push(*copy);
+            self.unwritten.push(*copy);
         }
     }
 
@@ -288,11 +298,11 @@ impl Sender<'_> {
         }
     }
 
-    /// Writes down what has ended. When that fails it is right in memory all the same.
+    /// Writes down what became of copies. When that fails it is right in memory all the same.
     async fn write_down(&mut self) {
-        let ended = std::mem::take(&mut self.ended);
-        if !ended.is_empty()
-            && let Err(error) = self.engine.spool.outcomes(self.sending.id, &ended).await
+        let unwritten = std::mem::take(&mut self.unwritten);
+        if !unwritten.is_empty()
+            && let Err(error) = self.engine.spool.outcomes(self.sending.id, &unwritten).await
         {
             events::not_written(self.sending.id, &error);
         }

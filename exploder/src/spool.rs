@@ -209,7 +209,7 @@ impl Spool {
     /// [`SpoolError`].
     pub(crate) async fn outcomes(&self, id: PostId, copies: &[Recipient]) -> Result<(), SpoolError> {
         let (_, log) = self.log(0)?;
-        log.write(record::outcomes_record(id, copies.iter().copied())).await?;
+        log.write(record::outcomes_records(id, copies)).await?;
         failpoint::hit("exploder.outcome.after-write");
         Ok(())
     }
@@ -291,7 +291,7 @@ impl Spool {
         let mut octets = accepted.record();
         if let Some(copies) = copies {
             octets.extend(record::recipients_record(id, copies.iter().map(|copy| copy.number)));
-            octets.extend(record::outcomes_record(id, copies.iter().copied()));
+            octets.extend(record::outcomes_records(id, copies));
         }
         self.append_home(&accepted, octets).await?;
         Ok(self.sweep()?)

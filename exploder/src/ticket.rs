@@ -27,7 +27,12 @@ pub(crate) async fn register(engine: &Engine, id: PostId) -> Turn {
         recipient_info: post.recipient_info,
         content_algorithm: post.frame.content_algorithm,
     };
-    match engine.ask::<Register>(&request, PATIENCE).await {
+    let answer = tokio::select! {
+        answer = engine.ask::<Register>(&request, PATIENCE) => answer,
+        // A groupsrv that never answers must not hold up the end of the daemon. It is asked again after the start.
+        () = engine.stop.cancelled() => Err(AskError::Away),
+    };
+    match answer {
         Ok(registered) => {
             events::registered(id, registered.repeated);
             failpoint::hit("exploder.register.after");

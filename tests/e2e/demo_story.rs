@@ -108,3 +108,27 @@ fn a_member_removed_by_an_administrator_gets_nothing_more() {
     assert!(up.copies(&gone).is_empty());
     assert!(up.post(&gone, &encrypt(&up.lab, &gone, "Let me in.", &["-aes256"])).starts_with("550 5.7.2"));
 }
+
+#[test]
+fn a_large_message_goes_through_files() {
+    let up = Up::new(&["--members", "2", "--member-alg", "rsa2048,p256"]);
+    let sender = up.lab.members[0].address.clone();
+    let text: String =
+        (0..600_000).map(|n| format!("line {n} of a large message, 52 octets in each of them\r\n")).collect();
+    let mail = encrypt(&up.lab, &sender, text.trim_end(), &["-aes256", "-stream"]);
+    assert!(mail.len() > 40_000_000);
+    assert!(up.post(&sender, &mail).starts_with("250"));
+    for member in &up.lab.members {
+        let copies = up.wait_copies(&member.address, 1);
+        assert!(decrypt(member, &copies[0]).unwrap() == text.trim_end(), "{}: not what was sent", member.address);
+    }
+    let status = std::fs::read_to_string(format!("/proc/{}/status", up.lab.pids.exploder)).unwrap();
+    let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap().trim().trim_end_matches(" kB");
+    let peak: u64 = peak.parse().unwrap();
+    assert!(peak < 80_000, "the body was in memory: {peak} kB at most, for a message of {} octets", mail.len());
+    up.drained();
+    assert!(
+        std::fs::read_dir(up.lab.state.exploder.join("spool/bodies")).unwrap().next().is_none(),
+        "the body is gone"
+    );
+}

@@ -16,11 +16,12 @@ mod trial;
 use crate::deliver::tests::server::Script;
 use crate::queue::Queue;
 use crate::spool::record::State;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use trial::Trial;
 use twinseal_proto::api::ProblemCode;
 use twinseal_proto::api::expand::Denied;
 use twinseal_proto::ids::{MemberNumber, PostId};
+use twinseal_svc::commit::Committer;
 
 #[tokio::test]
 async fn a_message_goes_to_every_member_once() {
@@ -122,6 +123,42 @@ async fn denied_members_are_dropped_parked_or_asked_again() {
     trial.feed.tick();
     trial.until_empty().await;
     assert_eq!(trial.sink.taken().len(), 3);
+}
+
+#[tokio::test]
+async fn whom_groupsrv_does_not_know_it_is_asked_for_once_more_whatever_happened_before() {
+    let trial = Trial::start(Script::default()).await;
+    trial.members(1..=1).await;
+    trial.join(8, "rcpt-450@x.test").await;
+    assert!(trial.post("m1@members.test", 100).await.starts_with("250"));
+    let id = trial.engine().queue().list(|_| 0)[0].id;
+    let attempts = |queue: &Queue| {
+        let copies = queue.get(id).and_then(|post| post.copies.as_deref()).unwrap_or_default();
+        copies.iter().find(|copy| copy.number.0 == 8).map_or(0, |copy| copy.attempts)
+    };
+    trial.until(|queue| attempts(queue) >= 1).await;
+    trial.groupsrv.deny(8, Some(Denied::NotAMember));
+    let before = trial.groupsrv.expansions();
+    trial.until_empty().await;
+    assert_eq!(trial.groupsrv.expansions() - before, 2);
+}
+
+#[tokio::test]
+async fn a_silent_groupsrv_delays_neither_intake_nor_the_feed_nor_the_end() {
+    let mut trial = Trial::start(Script::default()).await;
+    trial.members(1..=2).await;
+    trial.groupsrv.silent(true);
+    let began = Instant::now();
+    for _ in 0..20 {
+        assert!(trial.post("m1@members.test", 100).await.starts_with("250"));
+    }
+    trial.join(3, "m3@members.test").await;
+    trial.groupsrv.silent(false);
+    trial.restart().await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    trial.until_empty().await;
+    // Calls that were never answered are not answered later.
+    assert_eq!((trial.sink.taken().len(), trial.groupsrv.registrations()), (60, 20));
 }
 
 #[tokio::test]
@@ -247,18 +284,43 @@ async fn what_is_no_recipient_info_is_not_sent() {
     }
 }
 
+fn full_disk() -> Committer {
+    Committer::open(std::path::Path::new("/dev/full"), 0).unwrap()
+}
+
+#[tokio::test]
+async fn nothing_is_sent_before_it_is_written_down_to_whom() {
+    let mut trial = Trial::start(Script::default()).await;
+    trial.members(1..=2).await;
+    trial.groupsrv.problem(Some(ProblemCode::Unavailable));
+    assert!(trial.post("m1@members.test", 100).await.starts_with("250"));
+    let log = trial.engine().spool.swap_log(full_disk());
+    trial.groupsrv.problem(None);
+    trial.engine().groupsrv_seen();
+    let waits = |queue: &Queue| queue.list(|_| 0)[0].waiting.as_deref() == Some(super::NO_RECIPIENTS);
+    trial.until(waits).await;
+    assert!(trial.post("m1@members.test", 100).await.starts_with("452 4.3.1"));
+    assert_eq!((trial.groupsrv.expansions(), trial.sink.taken().len()), (0, 0));
+    // It is tried again by itself, and after a restart, and goes to everybody once.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    trial.until(waits).await;
+    drop(log);
+    trial.restart().await;
+    trial.until_empty().await;
+    assert_eq!(trial.sink.taken().len(), 2);
+}
+
 #[tokio::test]
 async fn on_a_full_disk_a_message_ends_when_there_is_room_again() {
     let trial = Trial::start(Script::default()).await;
     trial.members(1..=2).await;
-    trial.groupsrv.problem(Some(ProblemCode::Unavailable));
+    trial.groupsrv.deny(2, Some(Denied::NoLiveKey));
     assert!(trial.post("m1@members.test", 100).await.starts_with("250"));
-    let full = twinseal_svc::commit::Committer::open(std::path::Path::new("/dev/full"), 0).unwrap();
-    let log = trial.engine().spool.swap_log(full);
-    trial.groupsrv.problem(None);
-    trial.engine().groupsrv_seen();
-    trial.until(|queue| queue.list(|_| 0)[0].waiting.as_deref() == Some(super::NOT_WRITTEN)).await;
-    assert!(trial.post("m1@members.test", 100).await.starts_with("452 4.3.1"));
+    trial.until(|queue| queue.list(|_| 0).first().is_some_and(|post| post.sent == 1)).await;
+    let log = trial.engine().spool.swap_log(full_disk());
+    trial.groupsrv.deny(2, None);
+    trial.until(|queue| queue.list(|_| 0)[0].waiting.as_deref() == Some(super::NO_END)).await;
+    assert_eq!(trial.sink.taken().len(), 2);
     trial.engine().spool.swap_log(log);
     trial.until_empty().await;
     assert_eq!(trial.sink.taken().len(), 2);

@@ -9,10 +9,12 @@ use twinseal_proto::ids::{MemberNumber, PostId};
 
 /// Octets before the payload.
 pub(crate) const HEADER: usize = 9;
-/// Longest payload that is believed: an accepted body in the record, its intake, and room.
+/// Longest payload that is believed: the members of a message, a little more than a million; the rest is shorter.
 const MAX_PAYLOAD: usize = 4 << 20;
 /// Octets of one outcome.
 const ENTRY: usize = 10;
+/// Outcomes in one record; more of them fill several.
+const ENTRIES: usize = 1 << 16;
 
 /// What a record is. The octets are far from each other and from zero, so that damage does not look like one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,16 +142,18 @@ pub(crate) fn read_recipients(payload: &[u8]) -> Option<(PostId, Vec<MemberNumbe
     Some((PostId(u64::from_be_bytes(*id)), numbers.iter().map(|n| MemberNumber(u32::from_be_bytes(*n))).collect()))
 }
 
-/// The record of what became of some copies.
-pub(crate) fn outcomes_record(id: PostId, copies: impl Iterator<Item = Recipient>) -> Vec<u8> {
-    let entries: Vec<u8> = copies
-        .flat_map(|copy| {
-            let [n0, n1, n2, n3] = copy.number.0.to_be_bytes();
-            let [d0, d1, d2, d3] = copy.due.to_be_bytes();
-            [n0, n1, n2, n3, d0, d1, d2, d3, copy.attempts, copy.state as u8]
-        })
-        .collect();
-    record(Kind::Outcomes, &[&id.0.to_be_bytes(), &entries])
+/// The records of what became of some copies: as many as are needed, one behind the other.
+pub(crate) fn outcomes_records(id: PostId, copies: &[Recipient]) -> Vec<u8> {
+    let entry = |copy: &Recipient| {
+        let [n0, n1, n2, n3] = copy.number.0.to_be_bytes();
+        let [d0, d1, d2, d3] = copy.due.to_be_bytes();
+        [n0, n1, n2, n3, d0, d1, d2, d3, copy.attempts, copy.state as u8]
+    };
+    let one = |copies: &[Recipient]| {
+        let entries: Vec<u8> = copies.iter().flat_map(entry).collect();
+        record(Kind::Outcomes, &[&id.0.to_be_bytes(), &entries])
+    };
+    copies.chunks(ENTRIES).flat_map(one).collect()
 }
 
 /// Reads the payload of [`Kind::Outcomes`].
@@ -266,7 +270,7 @@ mod tests {
         vec![
             inline.record(),
             recipients_record(id, [1, 2, 3].into_iter().map(MemberNumber)),
-            outcomes_record(id, [copy(1, State::Sent), copy(2, State::Due)].into_iter()),
+            outcomes_records(id, &[copy(1, State::Sent), copy(2, State::Due)]),
             filed.record(),
             done_record(id),
             recipients_record(PostId(9), std::iter::empty()),
@@ -298,6 +302,18 @@ mod tests {
         assert_eq!(read_done(payload), Some(PostId(0x0000_0100_0007)));
         assert_eq!(items.count(), 1);
         assert_eq!(std::mem::size_of::<Recipient>(), 12);
+    }
+
+    #[test]
+    fn a_million_copies_fit() {
+        let id = PostId(7);
+        let copies: Vec<Recipient> = (0..1_000_000).map(|number| copy(number, State::Sent)).collect();
+        let octets =
+            [recipients_record(id, copies.iter().map(|copy| copy.number)), outcomes_records(id, &copies)].concat();
+        let mut payloads = payloads(&octets).into_iter();
+        assert_eq!(read_recipients(payloads.next().unwrap()).unwrap().1.len(), copies.len());
+        let read: Vec<Recipient> = payloads.flat_map(|payload| read_outcomes(payload).unwrap().1).collect();
+        assert!(read == copies);
     }
 
     #[test]

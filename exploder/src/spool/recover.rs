@@ -20,12 +20,14 @@ pub(crate) struct Recovered<S> {
     pub(crate) id: PostId,
     /// What the queue keeps of its intake record.
     pub(crate) summary: S,
-    /// How its copies stand, by member number; `None` when it was never expanded.
+    /// How its copies stand, by member number; `None` when it was not written down to whom it goes.
     pub(crate) copies: Option<Vec<Recipient>>,
 }
 
 struct Found<S> {
     home: Home,
+    /// A later home, and how many copies' outcomes are still to come behind it.
+    next_home: Option<(Home, usize)>,
     recovered: Recovered<S>,
 }
 
@@ -148,23 +150,35 @@ fn apply<S>(
             let accepted = Accepted::read(payload)?;
             let home = Home::of(segment, offset, &accepted);
             match found.get_mut(&accepted.id) {
-                // Written again, so that its old segment can go.
-                Some(post) => post.home = home,
+                // Written again, so that its old segment can go: only when all of its state is behind it, or the state
+                // would go with the old segment after a crash that tore what was being written.
+                Some(post) => match post.recovered.copies.as_ref().map_or(0, Vec::len) {
+                    0 => post.home = home,
+                    copies => post.next_home = Some((home, copies)),
+                },
                 None => {
                     let recovered = Recovered { id: accepted.id, summary: summary(accepted.intake)?, copies: None };
-                    found.insert(accepted.id, Found { home, recovered });
+                    found.insert(accepted.id, Found { home, next_home: None, recovered });
                 }
             }
         }
         Kind::Recipients => {
             let (id, members) = record::read_recipients(payload)?;
+            // What is known of the copies of a message that was written again stays.
             if let Some(post) = found.get_mut(&id) {
-                post.recovered.copies = Some(fresh_copies(members));
+                post.recovered.copies.get_or_insert_with(|| fresh_copies(members));
             }
         }
         Kind::Outcomes => {
             let (id, outcomes) = record::read_outcomes(payload)?;
-            if let Some(copies) = found.get_mut(&id).and_then(|post| post.recovered.copies.as_mut()) {
+            let Some(post) = found.get_mut(&id) else { return Some(()) };
+            if let Some((home, missing)) = post.next_home.as_mut().filter(|(home, _)| home.segment == segment) {
+                *missing = missing.saturating_sub(outcomes.len());
+                if *missing == 0 {
+                    post.home = *home;
+                }
+            }
+            if let Some(copies) = &mut post.recovered.copies {
                 for outcome in outcomes {
                     let at = copies.binary_search_by_key(&outcome.number, |copy| copy.number);
                     if let Some(copy) = at.ok().and_then(|at| copies.get_mut(at)) {

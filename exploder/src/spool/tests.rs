@@ -95,6 +95,50 @@ async fn one_stuck_message_does_not_keep_the_disk() {
 }
 
 #[tokio::test]
+async fn a_message_that_was_torn_while_it_was_moved_keeps_its_state() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _) = open(dir.path());
+    let stuck = accept(&spool, 100, "stuck").await;
+    let copies = [sent(1), Recipient { state: State::Due, ..sent(2) }];
+    spool.recipients(stuck, &[1, 2].map(MemberNumber)).await.unwrap();
+    spool.outcomes(stuck, &copies).await.unwrap();
+    let old = std::fs::read(segment_path(&dir.path().join("spool"), 1)).unwrap();
+    drop(spool);
+    let (spool, _) = open(dir.path());
+    spool.move_forward(stuck, Some(&copies)).await.unwrap();
+    let new = std::fs::read(segment_path(&dir.path().join("spool"), 2)).unwrap();
+    assert_eq!(files(dir.path(), "spool"), ["bodies", "seg-00000002.log", "tmp"]);
+    for cut in 0..=new.len() {
+        let again = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(again.path().join("spool")).unwrap();
+        std::fs::write(segment_path(&again.path().join("spool"), 1), &old).unwrap();
+        std::fs::write(segment_path(&again.path().join("spool"), 2), &new[..cut]).unwrap();
+        // The first start deletes what it no longer needs; the second reads what is left.
+        for _ in 0..2 {
+            let (spool, posts) = open(again.path());
+            assert_eq!(posts[0].copies.as_deref(), Some(&copies[..]), "cut at {cut}");
+            assert_eq!(spool.read(stuck).unwrap().1.len(), 100, "cut at {cut}");
+        }
+        let kept = segment_path(&again.path().join("spool"), 1).exists();
+        assert_eq!(kept, cut < new.len(), "cut at {cut}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_to_a_million_members_is_moved_with_its_state() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _) = open(dir.path());
+    let id = accept(&spool, 100, "x").await;
+    let copies: Vec<Recipient> = (0..1_000_000).map(sent).collect();
+    spool.recipients(id, &copies.iter().map(|copy| copy.number).collect::<Vec<_>>()).await.unwrap();
+    spool.move_forward(id, Some(&copies)).await.unwrap();
+    drop(spool);
+    let (spool, posts) = open(dir.path());
+    assert!(posts[0].copies.as_deref() == Some(&copies[..]));
+    assert!(spool.damaged.is_empty());
+}
+
+#[tokio::test]
 async fn a_segment_cut_anywhere_gives_back_every_record_before_the_cut() {
     let dir = tempfile::tempdir().unwrap();
     let (spool, _) = open(dir.path());

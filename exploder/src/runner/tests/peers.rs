@@ -6,7 +6,7 @@ use openssl::pkey::{PKey, Private};
 use openssl::sign::Signer;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use twinseal_proto::api::expand::{Denied, Expand, ExpandRequest, Expanded, Wrapped};
@@ -122,6 +122,7 @@ impl FeedSource {
 #[derive(Default)]
 pub(super) struct Groupsrv {
     problem: Mutex<Option<ProblemCode>>,
+    silent: AtomicBool,
     denied: Mutex<HashMap<Handle, Denied>>,
     spoilt: Mutex<HashSet<Handle>>,
     asked: AtomicUsize,
@@ -139,6 +140,11 @@ impl Groupsrv {
 
     pub(super) fn problem(&self, code: Option<ProblemCode>) {
         *self.problem.lock().unwrap() = code;
+    }
+
+    /// Whether calls are taken and never answered.
+    pub(super) fn silent(&self, silent: bool) {
+        self.silent.store(silent, Ordering::Relaxed);
     }
 
     pub(super) fn deny(&self, number: u32, reason: Option<Denied>) {
@@ -171,8 +177,11 @@ impl Groupsrv {
         self.expanded.load(Ordering::Relaxed)
     }
 
-    fn ask(&self, counter: &AtomicUsize) -> Result<(), Problem> {
+    async fn ask(&self, counter: &AtomicUsize) -> Result<(), Problem> {
         self.asked.fetch_add(1, Ordering::Relaxed);
+        if self.silent.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         match *self.problem.lock().unwrap() {
             Some(code) => Err(Problem::new(code, "as the test wants")),
             None => {
@@ -225,11 +234,11 @@ pub(super) fn serve(path: &Path, feed: Arc<FeedSource>, groupsrv: Arc<Groupsrv>)
         Ok(CertsPage { version: "1".into(), groups: Some(vec![GroupKeys { group: group(), epochs: vec![key] }]) })
     });
     let router = route::<Register, _, _, _>(router, async |peers: Peers, _: Caller, _: RegisterRequest| {
-        peers.groupsrv.ask(&peers.groupsrv.registered)?;
+        peers.groupsrv.ask(&peers.groupsrv.registered).await?;
         Ok(Registered { first_seen: 1, repeated: false })
     });
     let router = route::<Expand, _, _, _>(router, async |peers: Peers, _: Caller, request: ExpandRequest| {
-        peers.groupsrv.ask(&peers.groupsrv.expanded)?;
+        peers.groupsrv.ask(&peers.groupsrv.expanded).await?;
         assert!(request.handles.len() <= Expand::MAX_HANDLES);
         Ok(Expanded { wraps: request.handles.iter().map(|handle| peers.groupsrv.wrap(handle)).collect() })
     });
