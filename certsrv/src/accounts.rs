@@ -106,14 +106,15 @@ fn publish(tx: &mut Tx<'_>, accounts: Vec<Ready>, issued: Vec<Issued>) -> Result
 /// `EnrolToken`: a one-time token for an account.
 pub(crate) async fn token(app: Arc<App>, _: Caller, request: EnrolTokenRequest) -> Result<IssuedToken, Problem> {
     let made = async {
-        let expires = UnixTime::now().plus(u64::from(app.config.enrol_token_hours) * 3600);
+        let made = UnixTime::now();
+        let expires = made.plus(u64::from(app.config.enrol_token_hours) * 3600);
         let token = random::token()?;
         let digest: Digest = token.digest();
         let decide = move |tx: &mut Tx<'_>| {
             let address = request.address;
             let account = tx.account(&address)?.ok_or_else(|| decide::no_account(&address))?;
             let purpose = TokenPurpose::Enrol { address: account.address };
-            Ok(tx.push(Change::TokenMade { digest, purpose, expires })?)
+            Ok(tx.push(Change::TokenMade { digest, purpose, expires, made })?)
         };
         app.registry.commit(Actor::Administrator, decide).await?;
         crate::services::issued_token(&app, &token)

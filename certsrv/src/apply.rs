@@ -2,7 +2,7 @@
 
 use crate::cert::serial::Serial;
 use crate::change::Change;
-use crate::rows::{Account, Certificate, Group, GroupKey, Holder, Member, Pin, TokenRow};
+use crate::rows::{Account, Certificate, Group, GroupKey, Holder, Member, Pin, TokenPurpose, TokenRow, TokenUse};
 use crate::store::Tx;
 use crate::views::inconsistent;
 use twinseal_proto::api::admin::certsrv::{MemberRole, MemberState, RevocationReason};
@@ -20,14 +20,13 @@ pub(crate) fn apply(change: &Change, tx: &mut Tx<'_>) -> Result<(), StoreError> 
             let row = Account { address: address.clone(), password: password.clone(), current: None };
             tx.put_account(address, &row)
         }
-        Change::TokenMade { digest, purpose, expires } => {
-            tx.put_token(digest, &TokenRow { purpose: purpose.clone(), expires: *expires })
-        }
+        Change::TokenMade { digest, purpose, expires, made } => token_made(digest, purpose, *expires, *made, tx),
         Change::CertificateIssued { serial, holder, certificate, until, token } => {
-            if let Some(token) = token {
-                tx.delete_token(token);
+            let key = issued(*serial, holder, certificate, *until, tx)?;
+            match token {
+                Some(token) => token_used(token, TokenUse { key, serial: *serial }, tx),
+                None => Ok(()),
             }
-            issued(*serial, holder, certificate, *until, tx)
         }
         Change::CertificateRevoked { serial, reason } => revoked(serial, *reason, tx),
         Change::CertificateEnded { serial } => {
@@ -81,7 +80,27 @@ pub(crate) fn apply(change: &Change, tx: &mut Tx<'_>) -> Result<(), StoreError> 
     }
 }
 
-fn issued(serial: Serial, holder: &Holder, der: &B64, until: UnixTime, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+fn token_made(
+    digest: &Digest,
+    purpose: &TokenPurpose,
+    expires: UnixTime,
+    made: UnixTime,
+    tx: &mut Tx<'_>,
+) -> Result<(), StoreError> {
+    for (ended, expired) in tx.expired_tokens(made)? {
+        tx.delete_token(ended, &expired);
+    }
+    tx.put_token_end(expires, digest)?;
+    tx.put_token(digest, &TokenRow { purpose: purpose.clone(), expires, used: None })
+}
+
+fn token_used(digest: &Digest, used: TokenUse, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    let Some(row) = tx.token(digest)? else { return Ok(()) };
+    tx.put_token(digest, &TokenRow { used: Some(used), ..row })
+}
+
+/// Returns the digest of the certified key.
+fn issued(serial: Serial, holder: &Holder, der: &B64, until: UnixTime, tx: &mut Tx<'_>) -> Result<Digest, StoreError> {
     let read = CertificateKey::read(der.as_ref()).map_err(|_| inconsistent("a certificate that cannot be read"))?;
     let key = Digest::of(read.spki);
     let row = Certificate { serial, holder: holder.clone(), certificate: der.clone(), key, until, revoked: None };
@@ -91,14 +110,15 @@ fn issued(serial: Serial, holder: &Holder, der: &B64, until: UnixTime, tx: &mut 
             tx.put_end(until, &serial)?;
             let mut account = tx.account(address)?.ok_or_else(|| inconsistent("a certificate for no account"))?;
             account.current = Some(serial);
-            tx.put_account(address, &account)
+            tx.put_account(address, &account)?;
         }
         Holder::Group { group, epoch } => {
             tx.put_group_key(&key, &GroupKey { group: *group, epoch: *epoch, serial })?;
-            tx.put_group_certificate(group, epoch.0, &serial)
+            tx.put_group_certificate(group, epoch.0, &serial)?;
         }
-        Holder::Service { role } => joined(key, *role, serial, tx),
+        Holder::Service { role } => joined(key, *role, serial, tx)?,
     }
+    Ok(key)
 }
 
 /// There is one groupsrv: another one takes its place. Exploders may be several.

@@ -63,6 +63,11 @@ impl<'a> Record<'a> {
         Self { at, by, event: Event::SigningCertificate { serial, holder, tbs } }
     }
 
+    /// A certificate that is about to be given again.
+    pub(crate) const fn again(at: UnixTime, by: &'a Actor, serial: &'a Serial) -> Self {
+        Self { at, by, event: Event::CertificateGivenAgain { serial } }
+    }
+
     /// A change that is about to be made.
     pub(crate) fn change(at: UnixTime, by: &'a Actor, change: &'a Change) -> Self {
         Self { at, by, event: Event::of(change) }
@@ -82,6 +87,10 @@ enum Event<'a> {
         serial: &'a Serial,
         holder: &'a Holder,
         sha256: Digest,
+    },
+    /// An answer that was lost; nothing new was issued.
+    CertificateGivenAgain {
+        serial: &'a Serial,
     },
     CertificateRevoked {
         serial: &'a Serial,

@@ -17,8 +17,14 @@ use twinseal_proto::time::UnixTime;
 pub(crate) enum Change {
     /// An account exists from now on.
     AccountAdded { address: MailAddress, password: Option<PasswordHash> },
-    /// A one-time token was made.
-    TokenMade { digest: Digest, purpose: TokenPurpose, expires: UnixTime },
+    /// A one-time token was made. Those that had expired at `made` are forgotten.
+    TokenMade {
+        digest: Digest,
+        purpose: TokenPurpose,
+        expires: UnixTime,
+        #[serde(default)]
+        made: UnixTime,
+    },
     /// A certificate was issued; the token that asked for it is used up.
     CertificateIssued { serial: Serial, holder: Holder, certificate: B64, until: UnixTime, token: Option<Digest> },
     /// A certificate was revoked.

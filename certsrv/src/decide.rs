@@ -1,6 +1,6 @@
 //! The rules, pure: what may be done, given how things stand. A refusal is a [`Problem`] that says what would help.
 
-use crate::rows::{Account, Certificate, Group, Member, TokenPurpose, TokenRow};
+use crate::rows::{Account, Certificate, Group, Member, TokenPurpose, TokenRow, TokenUse};
 use twinseal_proto::api::admin::certsrv::{JoinPolicy, MemberRole};
 use twinseal_proto::api::services::ServiceRole;
 use twinseal_proto::api::{Problem, ProblemCode};
@@ -85,7 +85,7 @@ pub(crate) fn enrol(
 
 /// Whose token is this, for enrolment?
 pub(crate) fn enrol_token(token: Option<&TokenRow>, now: UnixTime) -> Option<MailAddress> {
-    match token.filter(|row| now < row.expires).map(|row| &row.purpose) {
+    match token.filter(|row| fresh(row, now)).map(|row| &row.purpose) {
         Some(TokenPurpose::Enrol { address }) => Some(address.clone()),
         _ => None,
     }
@@ -93,10 +93,19 @@ pub(crate) fn enrol_token(token: Option<&TokenRow>, now: UnixTime) -> Option<Mai
 
 /// What does a service with this token become?
 pub(crate) fn service_token(token: Option<&TokenRow>, now: UnixTime) -> Option<ServiceRole> {
-    match token.filter(|row| now < row.expires).map(|row| &row.purpose) {
+    match token.filter(|row| fresh(row, now)).map(|row| &row.purpose) {
         Some(TokenPurpose::Service { role }) => Some(*role),
         _ => None,
     }
+}
+
+fn fresh(token: &TokenRow, now: UnixTime) -> bool {
+    now < token.expires && token.used.is_none()
+}
+
+/// What was this token used for, as long as that is given again?
+pub(crate) fn used_token(token: Option<TokenRow>, now: UnixTime) -> Option<TokenUse> {
+    token.filter(|row| now < row.expires)?.used
 }
 
 /// May this address have an account? `existing`: it has one; `list`: a list has the address.

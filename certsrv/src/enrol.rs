@@ -2,14 +2,14 @@
 
 use crate::app::App;
 use crate::audit::Actor;
-use crate::authn::{Credentials, Principal, authenticate};
+use crate::authn::{Credentials, Principal, authenticate, bad_token};
 use crate::cert::csr;
 use crate::cert::profile::{AltName, Profile};
 use crate::failure::{Failure, refuse};
 use crate::issue::{Authority, Order, issue};
 use crate::rows::{Account, Holder};
 use crate::store::Tx;
-use crate::{decide, members};
+use crate::{again, decide, members};
 use std::sync::Arc;
 use twinseal_proto::api::ProblemCode;
 use twinseal_proto::encoding::Digest;
@@ -17,8 +17,19 @@ use twinseal_proto::ids::MailAddress;
 use twinseal_proto::time::UnixTime;
 use twinseal_svc::failpoint::hit;
 
-/// Enrols; returns the new DER certificate.
+/// Enrols; returns the new DER certificate, or that of an enrolment with the same token and key whose answer was lost.
 pub(crate) async fn enrol(app: &Arc<App>, credentials: Credentials, request: &[u8]) -> Result<Vec<u8>, Failure> {
+    let Credentials::Token(token) = &credentials else { return enrol_one(app, credentials, request).await };
+    let token = token.digest();
+    let refused = match enrol_one(app, credentials, request).await {
+        Err(Failure::Refused(problem)) => problem,
+        other => return other,
+    };
+    let given = again::given(app, &token, Authority::Members, request).await?;
+    given.map(|row| row.certificate.0).ok_or_else(|| refused.into())
+}
+
+async fn enrol_one(app: &Arc<App>, credentials: Credentials, request: &[u8]) -> Result<Vec<u8>, Failure> {
     // Step 1: who is it?
     let Principal { account, token } = authenticate(app, credentials).await?;
     // Step 2: is the key theirs?
@@ -41,12 +52,12 @@ pub(crate) async fn enrol(app: &Arc<App>, credentials: Credentials, request: &[u
             let address = account.address.clone();
             let changes: Vec<_> = issued.iter().map(|one| (one.serial, one.change(token))).collect();
             move |tx| {
-                allowed(tx, &address, &key)?;
                 if let Some(token) = token
                     && decide::enrol_token(tx.token(&token)?.as_ref(), UnixTime::now()).as_ref() != Some(&address)
                 {
-                    return Err(refuse(ProblemCode::NotAuthenticated, "the token was used meanwhile"));
+                    return Err(bad_token());
                 }
+                allowed(tx, &address, &key)?;
                 for (serial, change) in changes {
                     tx.push(change)?;
                     members::key_memberships(tx, &address, serial)?;

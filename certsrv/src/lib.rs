@@ -16,10 +16,12 @@
 //! 8. *Revoke*: the end of a certificate, by will or by time (`revoke.rs`).
 //!
 //! `enrol.rs` runs the steps for a member and is reached by EST (`est.rs`); `group_certificates.rs` for a list,
-//! `services.rs` for a service, `accounts.rs` for an import. `members.rs` and `groups.rs` are joining and leaving.
+//! `services.rs` for a service, `accounts.rs` for an import. An answer to a one-time token that was lost is given again
+//! in `again.rs`. `members.rs` and `groups.rs` are joining and leaving.
 //! Every change is one of `change.rs`; what each consumer is told of it is decided in `views.rs`.
 
 mod accounts;
+mod again;
 mod app;
 mod apply;
 mod audit;

@@ -125,13 +125,25 @@ pub(crate) struct Member {
     pub(crate) serial: Option<Serial>,
 }
 
-/// A one-time token that nobody has used yet.
+/// A one-time token. It is kept until it expires, also when it was used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TokenRow {
     /// What it is good for.
     pub(crate) purpose: TokenPurpose,
     /// Until when.
     pub(crate) expires: UnixTime,
+    /// What it was used for, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) used: Option<TokenUse>,
+}
+
+/// What a one-time token was used for: given again to whoever asks with the same key, whose answer was lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TokenUse {
+    /// SHA-256 of the certified key's DER SubjectPublicKeyInfo.
+    pub(crate) key: Digest,
+    /// The certificate.
+    pub(crate) serial: Serial,
 }
 
 /// What a one-time token is good for.

@@ -7,9 +7,9 @@ use crate::cert::profile::{AltName, Profile, service_name};
 use crate::change::Change;
 use crate::failure::{Failure, refuse};
 use crate::issue::{Authority, Order, issue};
-use crate::rows::{Holder, TokenPurpose};
+use crate::rows::{Certificate, Holder, TokenPurpose};
 use crate::store::Tx;
-use crate::{decide, events, random};
+use crate::{again, decide, events, random};
 use std::sync::Arc;
 use twinseal_proto::api::admin::Nothing;
 use twinseal_proto::api::admin::certsrv::{IssuedToken, ServicePin, ServiceTokenRequest};
@@ -24,12 +24,14 @@ use twinseal_svc::http::Caller;
 /// `ServiceToken`.
 pub(crate) async fn token(app: Arc<App>, _: Caller, request: ServiceTokenRequest) -> Result<IssuedToken, Problem> {
     let made = async {
-        let expires = UnixTime::now().plus(u64::from(app.config.service_token_hours) * 3600);
+        let made = UnixTime::now();
+        let expires = made.plus(u64::from(app.config.service_token_hours) * 3600);
         let token = random::token()?;
         let change = Change::TokenMade {
             digest: token.digest(),
             purpose: TokenPurpose::Service { role: request.role },
             expires,
+            made,
         };
         app.registry.commit(Actor::Administrator, move |tx| Ok(tx.push(change)?)).await?;
         issued_token(&app, &token)
@@ -55,13 +57,24 @@ pub(crate) async fn join(
     _: Caller,
     request: JoinServiceRequest,
 ) -> Result<JoinServiceResponse, Problem> {
-    join_one(&app, request).await.map_err(Failure::into_problem)
+    let token = Token::presented(request.token).digest();
+    join_or_again(&app, token, request.csr.as_ref()).await.map_err(Failure::into_problem)
 }
 
-async fn join_one(app: &Arc<App>, request: JoinServiceRequest) -> Result<JoinServiceResponse, Failure> {
-    let token = Token::presented(request.token).digest();
+async fn join_or_again(app: &Arc<App>, token: Digest, request: &[u8]) -> Result<JoinServiceResponse, Failure> {
+    let refused = match join_one(app, token, request).await {
+        Err(Failure::Refused(problem)) => problem,
+        other => return other,
+    };
+    match again::given(app, &token, Authority::Services, request).await? {
+        Some(Certificate { holder: Holder::Service { role }, certificate, .. }) => answer(app, role, certificate),
+        _ => Err(refused.into()),
+    }
+}
+
+async fn join_one(app: &Arc<App>, token: Digest, request: &[u8]) -> Result<JoinServiceResponse, Failure> {
     let role = role_of(&app.registry.view(), &token)?;
-    let asked = csr::read(request.csr.as_ref()).map_err(|e| refuse(ProblemCode::BadRequest, e.to_string()))?;
+    let asked = csr::read(request).map_err(|e| refuse(ProblemCode::BadRequest, e.to_string()))?;
     let names = service_names(asked.names)?;
     let pin = Digest::of(&asked.key.spki);
     if !app.config.evaluation {
@@ -84,10 +97,14 @@ async fn join_one(app: &Arc<App>, request: JoinServiceRequest) -> Result<JoinSer
     app.registry.commit(Actor::Service(role), decide).await?;
     hit("certsrv.service.before-answer");
     events::service_joined(role_name(role), &pin.to_string());
+    answer(app, role, B64(issued.into_iter().next().map(|one| one.der).unwrap_or_default()))
+}
+
+fn answer(app: &App, role: ServiceRole, certificate: B64) -> Result<JoinServiceResponse, Failure> {
     let key = app.registry.key();
     Ok(JoinServiceResponse {
         role,
-        certificate: B64(issued.into_iter().next().map(|one| one.der).unwrap_or_default()),
+        certificate,
         chain: vec![B64(app.services_ca.der().to_vec()), B64(app.root.to_der()?)],
         feed: key.feed(),
         generation: key.generation(),

@@ -39,6 +39,8 @@ const GROUP_CERTIFICATES: Table = Table(10);
 const ENDS: Table = Table(11);
 /// Key digest → `true`: compromised, never certified again.
 const COMPROMISED: Table = Table(12);
+/// Expiry ‖ token digest → both: when tokens are forgotten.
+const TOKEN_ENDS: Table = Table(13);
 
 /// A change with what it tells the two consumers.
 pub(crate) struct Told {
@@ -133,7 +135,32 @@ impl<'a> Tx<'a> {
         self.delete(MEMBERS, member_key(group, address));
     }
 
-    pub(crate) fn delete_token(&mut self, digest: &Digest) {
+    pub(crate) fn put_token_end(&mut self, expires: UnixTime, digest: &Digest) -> Result<(), StoreError> {
+        self.put(TOKEN_ENDS, &token_end_key(expires, digest), &(expires, digest))
+    }
+
+    /// The tokens that expired at `at` or before. Follows from the log alone: what was written is seen too.
+    pub(crate) fn expired_tokens(&self, at: UnixTime) -> Result<Vec<(UnixTime, Digest)>, StoreError> {
+        let mut found = BTreeMap::new();
+        let past = token_end_key(at.plus(1), &Digest([0; 32]));
+        for row in self.store.scan(TOKEN_ENDS, &[]) {
+            let (key, end) = row?;
+            if key >= past {
+                break;
+            }
+            found.insert(key, end);
+        }
+        for ((_, key), row) in self.written.range((TOKEN_ENDS.0, Vec::new())..(TOKEN_ENDS.0, past)) {
+            match row {
+                Some(row) => found.insert(key.clone(), read(row)?),
+                None => found.remove(key),
+            };
+        }
+        Ok(found.into_values().collect())
+    }
+
+    pub(crate) fn delete_token(&mut self, expires: UnixTime, digest: &Digest) {
+        self.delete(TOKEN_ENDS, token_end_key(expires, digest));
         self.delete(TOKENS, digest.0.to_vec());
     }
 
@@ -265,6 +292,10 @@ fn member_key(group: &GroupId, address: &MailAddress) -> Vec<u8> {
 
 fn membership_key(address: &MailAddress, group: &GroupId) -> Vec<u8> {
     [address.folded().as_bytes(), &[0], group.octets()].concat()
+}
+
+fn token_end_key(expires: UnixTime, digest: &Digest) -> Vec<u8> {
+    [expires.0.to_be_bytes().as_slice(), &digest.0].concat()
 }
 
 fn end_key(until: UnixTime, serial: &Serial) -> Vec<u8> {

@@ -72,10 +72,12 @@ fn by_token(app: &App, token: &Token) -> Result<Principal, Failure> {
     let view = app.registry.view();
     let address = decide::enrol_token(view.token(&digest)?.as_ref(), UnixTime::now());
     let account = address.map(|address| view.account(&address)).transpose()?.flatten();
-    let account = account.ok_or_else(|| {
-        refuse(ProblemCode::NotAuthenticated, "the token is unknown, used or out of time; ask an administrator for one")
-    })?;
-    Ok(Principal { account, token: Some(digest) })
+    Ok(Principal { account: account.ok_or_else(bad_token)?, token: Some(digest) })
+}
+
+/// One answer for a token that does not exist, is out of time, or was used, also when that was a moment ago.
+pub(crate) fn bad_token() -> Failure {
+    refuse(ProblemCode::NotAuthenticated, "the token is unknown, used or out of time; ask an administrator for one")
 }
 
 /// One answer, after the same work, for a wrong password, an account without one and an account that does not exist.

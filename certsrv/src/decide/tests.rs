@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::cert::serial::Serial;
-use crate::rows::Holder;
+use crate::rows::{Holder, TokenUse};
 use crate::tests::{address, now};
 use twinseal_proto::api::admin::certsrv::{MemberState, RevocationReason};
 use twinseal_proto::encoding::B64;
@@ -107,7 +107,8 @@ fn which_keys_a_password_enrols() {
 fn tokens_are_good_for_one_purpose_and_a_time() {
     let enrolment = TokenPurpose::Enrol { address: address("ann") };
     let service = TokenPurpose::Service { role: ServiceRole::Exploder };
-    let row = |purpose: &TokenPurpose, expires| TokenRow { purpose: purpose.clone(), expires: UnixTime(expires) };
+    let row =
+        |purpose: &TokenPurpose, expires| TokenRow { purpose: purpose.clone(), expires: UnixTime(expires), used: None };
     let later = now().0 + 1;
     assert_eq!(enrol_token(Some(&row(&enrolment, later)), now()), Some(address("ann")));
     assert_eq!(enrol_token(Some(&row(&enrolment, now().0)), now()), None);
@@ -116,6 +117,13 @@ fn tokens_are_good_for_one_purpose_and_a_time() {
     assert_eq!(service_token(Some(&row(&service, later)), now()), Some(ServiceRole::Exploder));
     assert_eq!(service_token(Some(&row(&enrolment, later)), now()), None);
     assert_eq!(service_token(Some(&row(&service, now().0)), now()), None);
+    let used = Some(TokenUse { key: Digest([1; 32]), serial: Serial::from_random([1; 16]) });
+    for (purpose, expires) in [(&enrolment, later), (&service, later), (&service, now().0)] {
+        let row = TokenRow { used: used.clone(), ..row(purpose, expires) };
+        assert_eq!((enrol_token(Some(&row), now()), service_token(Some(&row), now())), (None, None));
+        assert_eq!(used_token(Some(row), now()), used.clone().filter(|_| expires == later));
+    }
+    assert_eq!(used_token(Some(row(&enrolment, later)), now()), None);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use openssl::error::ErrorStack;
 use openssl::pkey::{PKey, Private};
 use openssl::sign::{Signer, Verifier};
 use serde::{Deserialize, Serialize};
+use std::sync::atomic::{AtomicU64, Ordering};
 use twinseal_proto::encoding::{B64, Digest};
 use twinseal_proto::feed::{
     ENTRY_CONTEXT, EntryHeader, HEARTBEAT_CONTEXT, Heartbeat, LEASE_SECONDS, SignedEntry, SignedHeartbeat, View,
@@ -15,11 +16,14 @@ use twinseal_proto::feed::{
 use twinseal_proto::ids::FeedId;
 use twinseal_proto::time::UnixTime;
 
-/// The feed's identity and the key that signs it (Ed25519).
+/// The feed's identity and the key that signs it (Ed25519). No two signatures are dated in another order than they
+/// were made in, even when the clock is set back: consumers refuse what is older than what they saw.
 pub(crate) struct FeedKey {
     feed: FeedId,
     generation: u64,
     key: PKey<Private>,
+    /// Date of the newest signature, in seconds; after a start that of the log's last entry.
+    newest: AtomicU64,
 }
 
 /// A line of the log.
@@ -60,7 +64,12 @@ impl Salted {
 
 impl FeedKey {
     pub(crate) const fn new(feed: FeedId, generation: u64, key: PKey<Private>) -> Self {
-        Self { feed, generation, key }
+        Self { feed, generation, key, newest: AtomicU64::new(0) }
+    }
+
+    /// The date for what is signed at `now`: never before the newest.
+    fn date(&self, now: UnixTime) -> UnixTime {
+        UnixTime(self.newest.fetch_max(now.0, Ordering::AcqRel)).max(now)
     }
 
     /// The feed.
@@ -85,7 +94,7 @@ impl FeedKey {
             generation: self.generation,
             sequence: head.sequence,
             head: head.digest,
-            issued: now,
+            issued: self.date(now),
             lease: LEASE_SECONDS,
         };
         let text = serde_json::to_string(&beat)?;
@@ -132,7 +141,7 @@ impl Draft {
             generation: key.generation,
             sequence: head.sequence + 1,
             previous: head.digest,
-            issued: now,
+            issued: key.date(now),
             certsrv: self.certsrv.digest(),
             groupsrv: self.groupsrv.digest(),
             exploder: self.exploder.digest(),
@@ -155,12 +164,19 @@ impl Unsigned {
 }
 
 impl Line {
+    /// Reads the header, whose date the key's next signature will not be before.
+    pub(crate) fn header(&self, key: &FeedKey) -> Result<EntryHeader, String> {
+        let header: EntryHeader = serde_json::from_str(&self.header).map_err(|e| format!("header: {e}"))?;
+        key.date(header.issued);
+        Ok(header)
+    }
+
     /// Checks the line against the entry before it: signature, feed, order, chain and the digest of every body.
     pub(crate) fn verify(&self, key: &FeedKey, before: Head) -> Result<(Head, Body), String> {
         if !key.verify(ENTRY_CONTEXT, &self.header, self.signature.as_ref()) {
             return Err("the signature is not the feed key's".into());
         }
-        let header: EntryHeader = serde_json::from_str(&self.header).map_err(|e| format!("header: {e}"))?;
+        let header = self.header(key)?;
         let rules = [
             (header.feed == key.feed, "another feed's entry"),
             (header.generation <= key.generation, "an entry of a later generation"),

@@ -3,8 +3,10 @@ use super::replay::{Found, ReplayError, replay};
 use super::*;
 use crate::change::Change;
 use crate::tests::{address, feed_key, now};
+use openssl::pkey::PKey;
 use std::fs;
-use twinseal_proto::feed::View;
+use twinseal_proto::feed::{EntryHeader, Heartbeat, View};
+use twinseal_proto::ids::FeedId;
 
 const START: Head = Head { sequence: 0, digest: Digest([0; 32]) };
 
@@ -97,4 +99,28 @@ fn every_changed_line_is_found() {
     }
     fs::write(&path, &whole).unwrap();
     assert!(names(dir.path(), &feed_key(), START).is_err(), "another feed's key");
+}
+
+#[test]
+fn what_is_signed_is_never_dated_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let private = PKey::generate_ed25519().unwrap();
+    let started = || Arc::new(FeedKey::new(FeedId::from_random([1; 16]), 1, private.clone()));
+    let beat = |key: &FeedKey, at| {
+        let signed = key.heartbeat(START, UnixTime(at)).unwrap();
+        serde_json::from_str::<Heartbeat>(&signed.text).unwrap().issued.0
+    };
+    let key = started();
+    let (_, found) = names(dir.path(), &key, START).unwrap();
+    let mut log = FeedLog::open(dir.path(), Arc::clone(&key), found).unwrap();
+    assert_eq!([beat(&key, 100), beat(&key, 40), beat(&key, 101)], [100, 100, 101]);
+    let head = log.append(&[told("a")], UnixTime(50)).unwrap();
+    let entry = log.pages().read(0, View::Exploder).unwrap().remove(0);
+    assert_eq!(serde_json::from_str::<EntryHeader>(&entry.header).unwrap().issued, UnixTime(101));
+    // After a start, whether or not the index has the last entry.
+    for from in [START, head] {
+        let key = started();
+        names(dir.path(), &key, from).unwrap();
+        assert_eq!(beat(&key, 60), 101);
+    }
 }

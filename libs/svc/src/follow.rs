@@ -123,7 +123,8 @@ async fn poll<R: Roster>(
     newest: &mut UnixTime,
 ) -> Result<bool, FollowError> {
     let mut cursor = roster.cursor();
-    cursor.heartbeat = oldest_taken(&cursor, *newest);
+    // The roster's is as old as its last entry.
+    cursor.heartbeat = cursor.heartbeat.max(*newest);
     let asked = Instant::now();
     let request = FeedRequest { after: cursor.sequence, wait };
     let page = client.call::<Feed>(&request, Duration::from_secs(wait + 10)).await?;
@@ -134,7 +135,7 @@ async fn poll<R: Roster>(
         }
     }
     let renewed = cursor.heartbeat(&page.heartbeat, key)?;
-    *newest = cursor.heartbeat.max(*newest);
+    *newest = cursor.heartbeat;
     let entries = !page.entries.is_empty();
     if entries {
         let roster = Arc::clone(roster);
@@ -144,13 +145,6 @@ async fn poll<R: Roster>(
         lease.renew(asked, seconds);
     }
     Ok(entries && renewed.is_none())
-}
-
-/// The age from which a heartbeat is refused. The cursor is kept only when entries come, so between them this is what
-/// keeps whoever repeats an old heartbeat from renewing the lease for ever. A lease's length is allowed for, so that
-/// certsrv's clock may be set back by as much without an alarm.
-fn oldest_taken(cursor: &Cursor, newest: UnixTime) -> UnixTime {
-    cursor.heartbeat.max(UnixTime(newest.0.saturating_sub(LEASE_SECONDS)))
 }
 
 #[cfg(test)]

@@ -1,4 +1,7 @@
 //! How groupsrv and the exploder become certsrv's: a key of their own, a one-time token, a certificate, and pins.
+//!
+//! The key waits in `tls/key.new.pem` until all is written: after an answer that was lost the same call, with the same
+//! token, is for the same key, and certsrv gives its certificate again.
 
 use crate::client::{CallError, Client};
 use crate::durable;
@@ -13,8 +16,10 @@ use openssl::stack::Stack;
 use openssl::x509::extension::SubjectAlternativeName;
 use openssl::x509::{X509, X509NameBuilder, X509Req, X509ReqBuilder};
 use serde::{Deserialize, Serialize};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use twinseal_proto::api::ProblemCode;
 use twinseal_proto::api::services::{JoinService, JoinServiceRequest, JoinServiceResponse};
 use twinseal_proto::encoding::{B64, Digest};
 use twinseal_proto::ids::FeedId;
@@ -70,7 +75,7 @@ impl FeedTrust {
     }
 }
 
-/// Joining failed; nothing was changed unless the error says so.
+/// Joining failed; nothing was changed unless the error says so, and the same call may be made again.
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {
     /// A file could not be read or written.
@@ -100,11 +105,20 @@ pub async fn join(state: &Path, args: &JoinArgs) -> Result<Digest, JoinError> {
     let root = X509::from_pem(&std::fs::read(&args.root)?)?;
     let token =
         zeroize::Zeroizing::new(String::from_utf8_lossy(&durable::read_secret(&args.token_file)?).trim().to_owned());
-    let key = PKey::from_ec_key(EcKey::generate(&*EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?)?)?;
+    let (tls, unfinished) = (state.join("tls"), state.join("tls/key.new.pem"));
+    durable::make_dir(&tls)?;
+    let key = key_for_joining(&unfinished)?;
     let csr = request(&key, &args.names)?;
     let client = Client::pinned(&args.certsrv, &root, args.pin, None)?;
     let call = JoinServiceRequest { token: token.to_string(), csr: B64(csr.to_der()?) };
-    let answer: JoinServiceResponse = client.call::<JoinService>(&call, Duration::from_secs(30)).await?;
+    let answer: JoinServiceResponse = match client.call::<JoinService>(&call, Duration::from_secs(30)).await {
+        Err(CallError::Refused(problem)) if problem.code == ProblemCode::Conflict => {
+            // The key is refused for good: lost, or another service's. The next try makes another.
+            std::fs::remove_file(&unfinished)?;
+            return Err(CallError::Refused(problem).into());
+        }
+        other => other?,
+    };
     let own = X509::from_der(answer.certificate.as_ref())?;
     if !own.public_key()?.public_eq(&key) {
         return Err(JoinError::Answer("the certificate is for another key"));
@@ -115,14 +129,29 @@ pub async fn join(state: &Path, args: &JoinArgs) -> Result<Digest, JoinError> {
     }
     let chain = std::iter::once(own).chain(issuers.into_iter().rev().skip(1).rev()).collect();
     let identity = Identity::new(key, chain, root);
-    identity.save(&state.join("tls"))?;
+    identity.save(&tls)?;
     let trust = FeedTrust { feed: answer.feed, generation: answer.generation, key: answer.feed_key };
     let json = serde_json::to_vec_pretty(&trust).map_err(std::io::Error::from)?;
     durable::replace(&state.join("feed.json"), &json)?;
     let mut pins = Pins::load(state)?;
     pins.certsrv = Some(args.pin);
     pins.save(state)?;
+    std::fs::remove_file(&unfinished)?;
+    durable::sync_dir(&tls)?;
     Ok(identity.pin()?)
+}
+
+/// The key of an earlier try that was not finished, or a new one, which is saved before it is used.
+fn key_for_joining(path: &Path) -> Result<PKey<Private>, JoinError> {
+    match durable::read_secret(path) {
+        Ok(pem) => Ok(PKey::private_key_from_pem(&pem)?),
+        Err(missing) if missing.kind() == ErrorKind::NotFound => {
+            let key = PKey::from_ec_key(EcKey::generate(&*EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?)?)?;
+            durable::replace(path, &zeroize::Zeroizing::new(key.private_key_to_pem_pkcs8()?))?;
+            Ok(key)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn request(key: &PKey<Private>, names: &[String]) -> Result<X509Req, ErrorStack> {

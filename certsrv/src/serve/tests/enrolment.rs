@@ -1,9 +1,10 @@
-use super::harness::{Running, basic, call, certificates, group_request, key_and_csr};
+use super::harness::{Running, basic, call, certificates, config, group_request, key_and_csr};
 use crate::app::{HASHING, LOGGING_IN};
 use crate::audit::Actor;
 use crate::authn::password::{Password, PasswordHash};
 use crate::authn::{Credentials, authenticate};
 use crate::change::Change;
+use crate::rows::TokenPurpose;
 use crate::tests::{address, csr, ec_key, rsa_key};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,7 +15,10 @@ use twinseal_proto::api::ProblemCode;
 use twinseal_proto::api::admin::certsrv::{JoinPolicy, MemberState, RevocationReason, Revoke, RevokeRequest};
 use twinseal_proto::api::enrol::{CA_CERTS, SIMPLE_ENROLL};
 use twinseal_proto::api::groups::{Join, ListRequest};
+use twinseal_proto::api::services::{JoinService, JoinServiceRequest};
 use twinseal_proto::cert::mail_addresses;
+use twinseal_proto::encoding::{B64, Digest};
+use twinseal_proto::time::UnixTime;
 use zeroize::Zeroizing;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,10 +53,88 @@ async fn tokens_work_once_and_for_their_account() {
     let (_, bobs) = key_and_csr("bob");
     assert_eq!(certsrv.enrol(&token, &bobs).await.unwrap_err().code, ProblemCode::NotAuthorised);
     let (_, anns) = key_and_csr("ann");
-    // Two at once: one of them has it.
-    let (one, two) = tokio::join!(certsrv.enrol(&token, &anns), certsrv.enrol(&token, &anns));
+    // Two at once, each with a key of its own: one of them has it.
+    let (_, others) = key_and_csr("ann");
+    let (one, two) = tokio::join!(certsrv.enrol(&token, &anns), certsrv.enrol(&token, &others));
     assert_eq!(u8::from(one.is_ok()) + u8::from(two.is_ok()), 1);
-    assert_eq!(certsrv.enrol(&token, &anns).await.unwrap_err().code, ProblemCode::NotAuthenticated);
+    let (_, third) = key_and_csr("ann");
+    assert_eq!(certsrv.enrol(&token, &third).await.unwrap_err().code, ProblemCode::NotAuthenticated);
+    certsrv.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_was_lost_is_given_again_for_the_same_key_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let certsrv = Running::new(&dir).await;
+    certsrv.account("ann", None).await;
+    let token = certsrv.enrol_token("ann").await;
+    let bearer = format!("Bearer {token}");
+    let (key, request) = key_and_csr("ann");
+    let (first, second) = tokio::join!(certsrv.enrol(&bearer, &request), certsrv.enrol(&bearer, &request));
+    let (first, second) = (first.unwrap().to_der().unwrap(), second.unwrap().to_der().unwrap());
+    assert_eq!(first, second, "two at once with one key");
+    let head = *certsrv.app.registry.head().borrow();
+    let row = |certsrv: &Running| {
+        let digest = twinseal_proto::secret::Token::presented(token.clone()).digest();
+        certsrv.app.registry.view().token(&digest).unwrap()
+    };
+    let used = row(&certsrv);
+    assert!(used.as_ref().is_some_and(|row| row.used.is_some()));
+    certsrv.stop().await;
+
+    // After a restart on an index that is made anew, and with another request for the key.
+    std::fs::remove_dir_all(config(&dir).state.join("index")).unwrap();
+    let certsrv = Running::start(&dir).await;
+    assert_eq!(row(&certsrv), used);
+    let again = certsrv.enrol(&bearer, &csr(&key, &["email:ann@members.test"])).await.unwrap();
+    assert_eq!(again.to_der().unwrap(), first);
+    assert_eq!(*certsrv.app.registry.head().borrow(), head, "nothing new is issued");
+
+    let unknown = certsrv.enrol("Bearer guess", &request).await.unwrap_err();
+    let mut forged = request.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    for other in [key_and_csr("ann").1, key_and_csr("bob").1, forged, b"rubbish".to_vec()] {
+        assert_eq!(certsrv.enrol(&bearer, &other).await.unwrap_err(), unknown);
+    }
+    // Enrolling is not joining.
+    let join = JoinServiceRequest { token: token.clone(), csr: B64(request.clone()) };
+    let refused = call::<JoinService>(&certsrv.client(None), &join).await.unwrap_err();
+    assert_eq!(refused.code, ProblemCode::NotAuthenticated);
+    let serial = again.serial_number().to_bn().unwrap().to_hex_str().unwrap().to_string();
+    let reason = RevocationReason::CessationOfOperation;
+    certsrv.admin::<Revoke>(&RevokeRequest { serial, reason }).await.unwrap();
+    assert_eq!(certsrv.enrol(&bearer, &request).await.unwrap_err(), unknown);
+    certsrv.stop().await;
+
+    let text: String = std::fs::read_dir(config(&dir).state.join("audit"))
+        .unwrap()
+        .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap())
+        .collect();
+    assert_eq!(text.matches("certificate-issued").count(), 1);
+    assert_eq!(text.matches("certificate-given-again").count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn expired_tokens_are_forgotten_when_the_next_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let certsrv = Running::new(&dir).await;
+    let left = |certsrv: &Running| {
+        let view = certsrv.app.registry.view();
+        [1, 2, 3].map(|n| view.token(&Digest([n; 32])).unwrap().is_some())
+    };
+    for (n, made, expires, wanted) in
+        [(1, 10, 20, [true, false, false]), (2, 19, 29, [true, true, false]), (3, 20, 30, [false, true, true])]
+    {
+        let purpose = TokenPurpose::Enrol { address: address("ann") };
+        let (made, expires) = (UnixTime(made), UnixTime(expires));
+        let change = Change::TokenMade { digest: Digest([n; 32]), purpose, expires, made };
+        certsrv.app.registry.commit(Actor::Administrator, move |tx| Ok(tx.push(change)?)).await.unwrap();
+        assert_eq!(left(&certsrv), wanted);
+    }
+    certsrv.stop().await;
+    std::fs::remove_dir_all(config(&dir).state.join("index")).unwrap();
+    let certsrv = Running::start(&dir).await;
+    assert_eq!(left(&certsrv), [false, true, true], "the log tells the same");
     certsrv.stop().await;
 }
 

@@ -136,22 +136,27 @@ impl Running {
     /// Lets a service join, as it would itself.
     pub(super) async fn join(&self, role: ServiceRole) -> Joined {
         let dir = tempfile::tempdir().unwrap();
-        let issued = self.admin::<ServiceToken>(&ServiceTokenRequest { role }).await.unwrap();
-        let (token_file, root) = (dir.path().join("token"), dir.path().join("root.pem"));
-        durable::replace(&token_file, issued.token.as_bytes()).unwrap();
-        durable::replace(&root, issued.root.as_bytes()).unwrap();
-        let args = JoinArgs {
-            certsrv: self.url.clone(),
-            pin: issued.certsrv_pin,
-            root,
-            token_file,
-            names: vec!["127.0.0.1".into()],
-        };
+        let args = self.join_args(&dir, role).await;
         let state = dir.path().join("state");
         let pin = join(&state, &args).await.unwrap();
         let identity = Identity::load(&state.join("tls")).unwrap();
         let client = Client::pinned(&self.url, &self.app.root, self.app.pin, Some(&identity)).unwrap();
         Joined { client, trust: FeedTrust::load(&state).unwrap(), pin, _dir: dir }
+    }
+
+    /// What a service needs to join once.
+    pub(super) async fn join_args(&self, dir: &TempDir, role: ServiceRole) -> JoinArgs {
+        let issued = self.admin::<ServiceToken>(&ServiceTokenRequest { role }).await.unwrap();
+        let (token_file, root) = (dir.path().join("token"), dir.path().join("root.pem"));
+        durable::replace(&token_file, issued.token.as_bytes()).unwrap();
+        durable::replace(&root, issued.root.as_bytes()).unwrap();
+        JoinArgs {
+            certsrv: self.url.clone(),
+            pin: issued.certsrv_pin,
+            root,
+            token_file,
+            names: vec!["127.0.0.1".into()],
+        }
     }
 
     /// A caller with this certificate, or with none.

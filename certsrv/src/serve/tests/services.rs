@@ -1,5 +1,6 @@
 use super::harness::{Running, call};
 use crate::tests::{csr, ec_key, rsa_key};
+use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
 use twinseal_proto::api::ProblemCode;
 use twinseal_proto::api::admin::Nothing;
@@ -11,8 +12,11 @@ use twinseal_proto::api::group_certificate::{GroupCertificate, GroupCertificateR
 use twinseal_proto::api::groups::{ListCertificates, ListRequest};
 use twinseal_proto::api::services::{JoinService, JoinServiceRequest, ServiceRole};
 use twinseal_proto::cert::mail_addresses;
-use twinseal_proto::encoding::B64;
+use twinseal_proto::encoding::{B64, Digest};
 use twinseal_proto::ids::{Epoch, GroupId};
+use twinseal_svc::durable;
+use twinseal_svc::join::{JoinArgs, JoinError, join};
+use twinseal_svc::tls::Identity;
 
 const LIST: &str = "team@lists.test";
 
@@ -101,5 +105,58 @@ async fn services_are_known_by_their_keys_until_revoked() {
     let guess = JoinServiceRequest { token: "guess".into(), csr: B64(csr(&ec_key(), &["IP:127.0.0.1"])) };
     let refused = call::<JoinService>(&certsrv.client(None), &guess).await.unwrap_err();
     assert_eq!(refused.code, ProblemCode::NotAuthenticated);
+    certsrv.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_whose_answer_was_lost_joins_with_the_same_token() {
+    let dir = tempfile::tempdir().unwrap();
+    let certsrv = Running::new(&dir).await;
+    let place = tempfile::tempdir().unwrap();
+    let args = certsrv.join_args(&place, ServiceRole::Groupsrv).await;
+    let state = place.path().join("state");
+    let away =
+        JoinArgs { certsrv: "https://127.0.0.1:1".into(), ..certsrv.join_args(&place, ServiceRole::Groupsrv).await };
+    assert!(matches!(join(&state, &away).await, Err(JoinError::Call(_))));
+    // The key waits; what it is asked with is known here, and the answer is lost.
+    let unfinished = state.join("tls/key.new.pem");
+    let key = PKey::private_key_from_pem(&durable::read_secret(&unfinished).unwrap()).unwrap();
+    let token = String::from_utf8(durable::read_secret(&args.token_file).unwrap().to_vec()).unwrap();
+    let ask = |key: &PKey<Private>, token: &str| JoinServiceRequest {
+        token: token.into(),
+        csr: B64(csr(key, &["IP:127.0.0.1"])),
+    };
+    let lost = call::<JoinService>(&certsrv.client(None), &ask(&key, &token)).await.unwrap();
+    let head = *certsrv.app.registry.head().borrow();
+
+    let unknown = call::<JoinService>(&certsrv.client(None), &ask(&key, "guess")).await.unwrap_err();
+    let other = call::<JoinService>(&certsrv.client(None), &ask(&ec_key(), &token)).await.unwrap_err();
+    assert_eq!(other, unknown);
+    assert_eq!(
+        certsrv.enrol(&format!("Bearer {token}"), &ask(&key, &token).csr.0).await.unwrap_err().code,
+        unknown.code
+    );
+    for _ in 0..2 {
+        assert_eq!(call::<JoinService>(&certsrv.client(None), &ask(&key, &token)).await.unwrap(), lost);
+    }
+    let pin = join(&state, &args).await.unwrap();
+    assert_eq!(pin, Digest::of(&key.public_key_to_der().unwrap()));
+    assert!(!unfinished.exists());
+    assert_eq!(Identity::load(&state.join("tls")).unwrap().pin().unwrap(), pin);
+    assert_eq!(*certsrv.app.registry.head().borrow(), head, "nothing new is issued");
+
+    // Another groupsrv took the place.
+    certsrv.join(ServiceRole::Groupsrv).await;
+    assert_eq!(call::<JoinService>(&certsrv.client(None), &ask(&key, &token)).await.unwrap_err(), unknown);
+
+    // A key that is refused for good is not kept for the next try.
+    durable::replace(&unfinished, &key.private_key_to_pem_pkcs8().unwrap()).unwrap();
+    let reason = RevocationReason::KeyCompromise;
+    let serial = X509::from_der(lost.certificate.as_ref()).unwrap().serial_number().to_bn().unwrap();
+    certsrv.admin::<Revoke>(&RevokeRequest { serial: serial.to_hex_str().unwrap().to_string(), reason }).await.unwrap();
+    let args = certsrv.join_args(&place, ServiceRole::Groupsrv).await;
+    assert!(matches!(join(&state, &args).await, Err(JoinError::Call(_))));
+    assert!(!unfinished.exists());
+    assert_ne!(join(&state, &args).await.unwrap(), pin);
     certsrv.stop().await;
 }

@@ -1,7 +1,8 @@
 //! A consumer's place in the feed: it goes forward, entry by entry, or not at all.
 
 use super::{
-    ENTRY_CONTEXT, EntryHeader, HEARTBEAT_CONTEXT, Heartbeat, SignedEntry, SignedHeartbeat, View, body_digest,
+    ENTRY_CONTEXT, EntryHeader, HEARTBEAT_CONTEXT, Heartbeat, LEASE_SECONDS, SignedEntry, SignedHeartbeat, View,
+    body_digest,
 };
 use crate::encoding::Digest;
 use crate::ids::FeedId;
@@ -52,8 +53,8 @@ pub enum FeedError {
     /// The body is not the one that was signed.
     #[error("entry {0}: the body is not the one that was signed")]
     Body(u64),
-    /// A heartbeat that is older than one already seen.
-    #[error("heartbeat of {0}: older than one already seen")]
+    /// A heartbeat that is older than the newest one by more than a lease.
+    #[error("heartbeat of {0}: older than the newest one by more than a lease")]
     OldHeartbeat(UnixTime),
 }
 
@@ -118,6 +119,9 @@ impl Cursor {
     /// Checks a heartbeat. `Some(lease in seconds)`: this consumer has all there is, and its lease is renewed from the
     /// moment at which it *asked*. `None`: there are entries to fetch first.
     ///
+    /// One that is older than the newest by more than [`LEASE_SECONDS`] is refused: whoever repeats an old heartbeat
+    /// does not renew the lease for ever. That much is allowed for, so that certsrv's clock may be set back by it.
+    ///
     /// # Errors
     /// A [`FeedError`] that names what is wrong; nothing changed.
     pub fn heartbeat(&mut self, heartbeat: &SignedHeartbeat, key: &PKeyRef<Public>) -> Result<Option<u64>, FeedError> {
@@ -132,7 +136,7 @@ impl Cursor {
         if beat.generation != self.generation {
             return Err(FeedError::Generation { after, expected: self.generation, found: beat.generation });
         }
-        if beat.issued < self.heartbeat {
+        if self.heartbeat.since(beat.issued) > LEASE_SECONDS {
             return Err(FeedError::OldHeartbeat(beat.issued));
         }
         if beat.sequence < after {
@@ -141,7 +145,7 @@ impl Cursor {
         if beat.sequence == after && beat.head != self.head {
             return Err(FeedError::Fork(after));
         }
-        self.heartbeat = beat.issued;
+        self.heartbeat = self.heartbeat.max(beat.issued);
         Ok((beat.sequence == after).then_some(beat.lease))
     }
 }

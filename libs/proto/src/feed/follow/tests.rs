@@ -118,13 +118,16 @@ fn a_heartbeat_renews_only_what_is_up_to_date_and_newer() {
     let mut log = Log::new();
     let key = log.public();
     let mut at = Cursor::start(log.feed, 1);
-    assert_eq!(at.heartbeat(&log.beat(10), &key), Ok(Some(300)));
+    assert_eq!(at.heartbeat(&log.beat(1010), &key), Ok(Some(300)));
     let first = log.entry("null");
-    assert_eq!(at.heartbeat(&log.beat(11), &key), Ok(None));
+    assert_eq!(at.heartbeat(&log.beat(1011), &key), Ok(None));
     at.accept::<GroupsrvChange>(&first, View::Groupsrv, &key).unwrap();
-    assert_eq!(at.heartbeat(&log.beat(12), &key), Ok(Some(300)));
-    assert_eq!(at.heartbeat(&log.beat(3), &key), Err(FeedError::OldHeartbeat(UnixTime(3))));
-    let mut fork = log.beat(13);
+    assert_eq!(at.heartbeat(&log.beat(1012), &key), Ok(Some(300)));
+    // A clock that was set back a little is no alarm, and the newest stays what it was.
+    assert_eq!(at.heartbeat(&log.beat(712), &key), Ok(Some(300)));
+    assert_eq!(at.heartbeat, UnixTime(1012));
+    assert_eq!(at.heartbeat(&log.beat(711), &key), Err(FeedError::OldHeartbeat(UnixTime(711))));
+    let mut fork = log.beat(1013);
     fork.text = fork.text.replace("\"lease\":300", "\"lease\":900");
     assert_eq!(at.heartbeat(&fork, &key), Err(FeedError::Signature(1)));
 }
