@@ -18,8 +18,9 @@ impl Endpoint for Feed {
 ///
 /// ```
 /// let json = r#"{"after":17,"wait":20}"#;
-/// let request: twinseal_proto::api::feed::FeedRequest = serde_json::from_str(json).unwrap();
+/// let request: twinseal_proto::api::feed::FeedRequest = serde_json::from_str(json)?;
 /// assert_eq!(request.after, 17);
+/// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
