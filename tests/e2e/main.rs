@@ -8,6 +8,7 @@ mod crash;
 mod demo_story;
 mod dialogues;
 mod lab;
+mod leaving;
 mod matrix;
 mod outage;
 mod refusals;
