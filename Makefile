@@ -19,6 +19,7 @@ bench:
 	deploy/install-deps bench
 	cargo build --release --locked
 	tests/bench/run.sh target/release
+	cargo bench -q --locked -p twinseal-tests --bench membership
 
 fuzz:
 	tests/fuzz/long.sh
