@@ -57,7 +57,8 @@ async fn add_all(app: &Arc<App>, accounts: Vec<NewAccount>) -> Result<AddedAccou
     Ok(AddedAccounts { certificates })
 }
 
-fn may_add(tx: &Tx<'_>, address: &MailAddress) -> Result<(), Failure> {
+/// Whether this address may have an account.
+pub(crate) fn may_add(tx: &Tx<'_>, address: &MailAddress) -> Result<(), Failure> {
     let list = address.as_str().parse().ok().map(|list| tx.group(&list)).transpose()?.flatten();
     Ok(decide::add_account(address, tx.account(address)?.is_some(), list.is_some())?)
 }

@@ -4,6 +4,8 @@ use crate::cert::ca::Ca;
 use crate::config::Config;
 use crate::events::Metrics;
 use crate::registry::Registry;
+use crate::saml::{LoginMetrics, Saml};
+use crate::session::Sessions;
 use openssl::x509::X509;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -35,6 +37,12 @@ pub(crate) struct App {
     pub(crate) logging_in: Semaphore,
     /// Counters.
     pub(crate) metrics: Metrics,
+    /// Log-in through an identity provider, where one is configured.
+    pub(crate) saml: Option<Arc<Saml>>,
+    /// Counters of it.
+    pub(crate) logins: LoginMetrics,
+    /// Who is logged in.
+    pub(crate) sessions: Sessions,
     /// Cancelled when the service stops.
     pub(crate) stop: CancellationToken,
 }

@@ -17,7 +17,12 @@ use twinseal_svc::store::StoreError;
 pub(crate) fn apply(change: &Change, tx: &mut Tx<'_>) -> Result<(), StoreError> {
     match change {
         Change::AccountAdded { address, password } => {
-            let row = Account { address: address.clone(), password: password.clone(), current: None };
+            let row = Account { address: address.clone(), password: password.clone(), current: None, bound: None };
+            tx.put_account(address, &row)
+        }
+        Change::AccountBound { address, subject } => {
+            let mut row = tx.account(address)?.ok_or_else(|| inconsistent("a change names an account that is not there"))?;
+            row.bound = Some(*subject);
             tx.put_account(address, &row)
         }
         Change::TokenMade { digest, purpose, expires, made } => token_made(digest, purpose, *expires, *made, tx),

@@ -68,6 +68,11 @@ impl<'a> Record<'a> {
         Self { at, by, event: Event::CertificateGivenAgain { serial } }
     }
 
+    /// A log-in through the identity provider that is about to give a code.
+    pub(crate) const fn login(at: UnixTime, by: &'a Actor, subject: &'a Digest) -> Self {
+        Self { at, by, event: Event::LoggedIn { subject } }
+    }
+
     /// A change that is about to be made.
     pub(crate) fn change(at: UnixTime, by: &'a Actor, change: &'a Change) -> Self {
         Self { at, by, event: Event::of(change) }
@@ -101,6 +106,15 @@ enum Event<'a> {
     },
     AccountAdded {
         address: &'a MailAddress,
+    },
+    /// The subject's digest stands for its name at the identity provider.
+    AccountBound {
+        address: &'a MailAddress,
+        subject: &'a Digest,
+    },
+    /// Recorded before the code is given.
+    LoggedIn {
+        subject: &'a Digest,
     },
     TokenMade {
         purpose: &'a TokenPurpose,
@@ -136,6 +150,7 @@ impl<'a> Event<'a> {
     fn of(change: &'a Change) -> Self {
         match change {
             Change::AccountAdded { address, .. } => Self::AccountAdded { address },
+            Change::AccountBound { address, subject } => Self::AccountBound { address, subject },
             Change::TokenMade { purpose, expires, .. } => Self::TokenMade { purpose, expires: *expires },
             Change::CertificateIssued { serial, holder, certificate, .. } => {
                 Self::CertificateIssued { serial, holder, sha256: Digest::of(certificate.as_ref()) }

@@ -17,6 +17,8 @@ use twinseal_proto::time::UnixTime;
 pub(crate) enum Change {
     /// An account exists from now on.
     AccountAdded { address: MailAddress, password: Option<PasswordHash> },
+    /// An account's log-ins come from this subject of the identity provider from now on.
+    AccountBound { address: MailAddress, subject: Digest },
     /// A one-time token was made. Those that had expired at `made` are forgotten.
     TokenMade {
         digest: Digest,

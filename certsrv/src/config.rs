@@ -1,6 +1,7 @@
 //! The configuration file: raw keys with their defaults, checked once into what the service uses.
 
 use crate::cert::profile::{AltName, service_name};
+use crate::saml::settings::SamlConfig;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -46,6 +47,8 @@ pub struct Config {
     pub service_token_hours: u32,
     /// Memory that hashing a new password takes, in KiB.
     pub password_memory_kib: u32,
+    /// Log-in through a SAML identity provider; absent, there is none.
+    pub saml: Option<SamlConfig>,
 }
 
 impl Default for Config {
@@ -66,6 +69,7 @@ impl Default for Config {
             service_token_hours: 24,
             // With two passes and one lane: the first choice of OWASP's password storage guide for Argon2id.
             password_memory_kib: 19_456,
+            saml: None,
         }
     }
 }
@@ -78,6 +82,12 @@ pub struct BadValue {
     wanted: &'static str,
 }
 
+impl BadValue {
+    pub(crate) const fn new(key: &'static str, wanted: &'static str) -> Self {
+        Self { key, wanted }
+    }
+}
+
 impl Config {
     /// Reads and checks the file at `path`.
     ///
@@ -85,7 +95,8 @@ impl Config {
     /// What is wrong, with file and key.
     pub fn load(path: &Path) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let config: Self = twinseal_svc::config::load(path)?;
-        config.check().map_err(|e| format!("{}: {e}", path.display()))?;
+        let saml = config.saml.as_ref().map_or(Ok(()), SamlConfig::check);
+        config.check().and(saml).map_err(|e| format!("{}: {e}", path.display()))?;
         Ok(config)
     }
 

@@ -2,6 +2,7 @@
 
 use crate::cert::serial::Serial;
 use crate::rows::Holder;
+use crate::session::Class;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use twinseal_proto::api::Problem;
 
@@ -43,6 +44,11 @@ impl Metrics {
         self.refused.inc();
         tracing::info!(code = %problem.code, "enrolment refused");
     }
+}
+
+/// A session stood for an account.
+pub(crate) fn session_used(class: Class) {
+    tracing::debug!(?class, "session used");
 }
 
 /// The service holds these sockets now.

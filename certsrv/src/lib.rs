@@ -15,6 +15,8 @@
 //!    `publish.rs`.
 //! 8. *Revoke*: the end of a certificate, by will or by time (`revoke.rs`).
 //!
+//! A log-in at a SAML identity provider (`saml/`) gives a session (`session.rs`) that step 1 takes in place of a password.
+//!
 //! `enrol.rs` runs the steps for a member and is reached by EST (`est.rs`); `group_certificates.rs` for a list,
 //! `services.rs` for a service, `accounts.rs` for an import. An answer to a one-time token that was lost is given again
 //! in `again.rs`. `members.rs` and `groups.rs` are joining and leaving.
@@ -34,6 +36,7 @@ mod decide;
 mod enrol;
 mod est;
 mod events;
+mod expiring;
 mod failure;
 mod feed;
 mod group_certificates;
@@ -51,8 +54,10 @@ mod registry;
 mod revoke;
 mod router;
 mod rows;
+mod saml;
 mod serve;
 mod services;
+mod session;
 mod status;
 mod store;
 #[cfg(test)]

@@ -36,6 +36,9 @@ pub(crate) struct Account {
     pub(crate) password: Option<PasswordHash>,
     /// The certificate that copies are made for: the newest, unless it was revoked or ran out.
     pub(crate) current: Option<Serial>,
+    /// SHA-256 of the subject at the identity provider that logs in to it, from the first such log-in on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) bound: Option<Digest>,
 }
 
 /// Whose a certificate is.

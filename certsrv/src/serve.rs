@@ -7,11 +7,14 @@ use crate::events::{self, Metrics};
 use crate::init::{load_feed_key, lock};
 use crate::layout::Layout;
 use crate::registry::Registry;
+use crate::saml::{LoginMetrics, Saml};
+use crate::session::Sessions;
 use crate::{identity, revoke, router, status};
 use std::error::Error;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use twinseal_proto::time::UnixTime;
 use twinseal_svc::audit::Audit;
 use twinseal_svc::listen::Sockets;
 use twinseal_svc::tls::{Clients, Identity, acceptor};
@@ -26,6 +29,7 @@ pub(crate) async fn open(
     stop: CancellationToken,
 ) -> Result<(Arc<App>, Identity, std::fs::File), StartError> {
     let layout = Layout::new(&config.state);
+    let saml = Saml::load(&config, UnixTime::now())?;
     let lock = lock(&layout)?;
     let key = load_feed_key(&layout)?;
     let audit = Arc::new(Audit::open(&layout.audit())?);
@@ -34,7 +38,11 @@ pub(crate) async fn open(
     let identity = identity::load(&layout, &config, &services_ca, &root, &audit).await?;
     let at = layout.clone();
     let registry = tokio::task::spawn_blocking(move || Registry::open(&at, key, audit)).await??;
+    let metrics = Metrics::new()?;
     let app = App {
+        saml,
+        logins: LoginMetrics::new(&metrics.registry)?,
+        sessions: Sessions::new(),
         config,
         registry: Arc::new(registry),
         members_ca,
@@ -43,7 +51,7 @@ pub(crate) async fn open(
         pin: identity.pin()?,
         hashing: Arc::new(Semaphore::new(HASHING)),
         logging_in: Semaphore::new(LOGGING_IN),
-        metrics: Metrics::new()?,
+        metrics,
         stop,
     };
     Ok((Arc::new(app), identity, lock))

@@ -70,6 +70,10 @@ pub(crate) async fn authenticate(app: &Arc<App>, credentials: Credentials) -> Re
 fn by_token(app: &App, token: &Token) -> Result<Principal, Failure> {
     let digest = token.digest();
     let view = app.registry.view();
+    if let Some(session) = app.sessions.find(&digest, UnixTime::now()) {
+        crate::events::session_used(session.class);
+        return Ok(Principal { account: view.account(&session.address)?.ok_or_else(bad_token)?, token: None });
+    }
     let address = decide::enrol_token(view.token(&digest)?.as_ref(), UnixTime::now());
     let account = address.map(|address| view.account(&address)).transpose()?.flatten();
     Ok(Principal { account: account.ok_or_else(bad_token)?, token: Some(digest) })

@@ -4,6 +4,7 @@ use super::{Account, Cli, Command, CreateGroup, Group, Member, Service};
 use crate::config::Config;
 use crate::init;
 use crate::layout::Layout;
+use crate::saml::Saml;
 use crate::serve::serve;
 use serde::Serialize;
 use serde_json::json;
@@ -17,6 +18,7 @@ use twinseal_proto::api::admin::certsrv::{
 };
 use twinseal_proto::api::admin::{GetStatus, Nothing};
 use twinseal_proto::feed::{DeliveryMode, ListSettings};
+use twinseal_proto::time::UnixTime;
 use twinseal_svc::{admin, durable, telemetry};
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -47,7 +49,10 @@ impl Cli {
                 telemetry::init();
                 serve(config).await
             }
-            Command::CheckConfig => at.show(&json!({ "ok": true }), "the configuration is sound"),
+            Command::CheckConfig => {
+                Saml::load(&config, UnixTime::now())?;
+                at.show(&json!({ "ok": true }), "the configuration is sound")
+            }
             Command::Status => at.status().await,
             Command::Account(command) => at.account(command).await,
             Command::Group(command) => at.group(command).await,

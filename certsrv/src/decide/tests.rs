@@ -73,7 +73,7 @@ fn who_may_leave() {
 
 #[test]
 fn which_keys_a_password_enrols() {
-    let account = Account { address: address("ann"), password: None, current: None };
+    let account = Account { address: address("ann"), password: None, current: None, bound: None };
     let (mine, other) = (Digest([1; 32]), Digest([2; 32]));
     let certificate = |until: u64, revoked| Certificate {
         serial: Serial::from_random([1; 16]),
