@@ -21,7 +21,8 @@ pub(crate) fn apply(change: &Change, tx: &mut Tx<'_>) -> Result<(), StoreError> 
             tx.put_account(address, &row)
         }
         Change::AccountBound { address, subject } => {
-            let mut row = tx.account(address)?.ok_or_else(|| inconsistent("a change names an account that is not there"))?;
+            let mut row =
+                tx.account(address)?.ok_or_else(|| inconsistent("a change names an account that is not there"))?;
             row.bound = Some(*subject);
             tx.put_account(address, &row)
         }

@@ -10,10 +10,8 @@ use twinseal_proto::time::UnixTime;
 
 const BEARER: &str = "urn:oasis:names:tc:SAML:2.0:cm:bearer";
 /// Kinds of names that stay the same for a person (SAML core section 8.3).
-const NAME_FORMATS: [&str; 2] = [
-    "urn:oasis:names:tc:SAML:2.0:nameid-format:persistent",
-    "urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress",
-];
+const NAME_FORMATS: [&str; 2] =
+    ["urn:oasis:names:tc:SAML:2.0:nameid-format:persistent", "urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress"];
 /// Longest name (SAML core section 8.3.7).
 const MAX_NAME: usize = 256;
 

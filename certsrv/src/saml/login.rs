@@ -55,8 +55,7 @@ pub(super) fn begin(saml: &Saml, query: &str, now: UnixTime) -> Result<axum::res
     let id = format!("_{}", HEXLOWER.encode(&random::octets().map_err(inside)?));
     let url = request::url(&saml.idp, &id, relay.expose(), now).ok_or(Refused::Internal)?;
     saml.pending.put(now, relay.digest(), Pending { request: id, cookie: cookie.digest(), client });
-    let cookie =
-        format!("{COOKIE}={}; Path=/; Max-Age={PATIENCE}; Secure; HttpOnly; SameSite=None", cookie.expose());
+    let cookie = format!("{COOKIE}={}; Path=/; Max-Age={PATIENCE}; Secure; HttpOnly; SameSite=None", cookie.expose());
     page::see_other(&url, Some(&cookie)).ok_or(Refused::Internal)
 }
 

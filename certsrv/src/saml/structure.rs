@@ -59,10 +59,11 @@ pub(super) fn check(text: &str, expected: &Expected<'_>, now: UnixTime) -> Resul
         return Err(Refused::Structure);
     }
     nothing_encrypted_and_one_assertion(&response)?;
-    children(&response, &[(Assertion, "Issuer"), (Signature, "Signature"), (Protocol, "Status")], &[(
-        Assertion,
-        "Assertion",
-    )])?;
+    children(
+        &response,
+        &[(Assertion, "Issuer"), (Signature, "Signature"), (Protocol, "Status")],
+        &[(Assertion, "Assertion")],
+    )?;
     let assertion = response.one(Assertion, "Assertion").ok_or(Refused::Assertions)?;
     identifiers(&response, assertion)?;
     let shape = shape_of(assertion)?;
@@ -148,11 +149,7 @@ fn ncname(id: &str) -> bool {
 }
 
 /// `parent` has no children but those of `at_most_one`, `one` and, behind them in the list, the repeated ones.
-fn children(
-    parent: &Element,
-    at_most_one: &[(Vocabulary, &str)],
-    more: &[(Vocabulary, &str)],
-) -> Result<(), Refused> {
+fn children(parent: &Element, at_most_one: &[(Vocabulary, &str)], more: &[(Vocabulary, &str)]) -> Result<(), Refused> {
     let known = |child: &Element| at_most_one.iter().chain(more).any(|(v, name)| child.is(*v, name));
     let once = |(v, name): &(Vocabulary, &str)| parent.all(*v, name).count() <= 1;
     if parent.children.iter().all(known) && at_most_one.iter().all(once) { Ok(()) } else { Err(Refused::Structure) }
@@ -176,10 +173,11 @@ fn shape_of(assertion: &Element) -> Result<Shape, Refused> {
         leaf(data)?;
     }
     let conditions = assertion.one(Assertion, "Conditions").ok_or(Refused::Audience)?;
-    children(conditions, &[(Assertion, "OneTimeUse"), (Assertion, "ProxyRestriction")], &[(
-        Assertion,
-        "AudienceRestriction",
-    )])?;
+    children(
+        conditions,
+        &[(Assertion, "OneTimeUse"), (Assertion, "ProxyRestriction")],
+        &[(Assertion, "AudienceRestriction")],
+    )?;
     for restriction in conditions.all(Assertion, "AudienceRestriction") {
         children(restriction, &[], &[(Assertion, "Audience")])?;
         restriction.children.iter().try_for_each(leaf)?;
@@ -252,6 +250,3 @@ fn listed(method: Option<&Element>, list: &[&str]) -> Result<(), Refused> {
         _ => Err(Refused::Algorithm),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -6,6 +6,7 @@ use super::refused::Refused;
 use super::structure::{self, Expected};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use samael::service_provider::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use twinseal_proto::time::UnixTime;
@@ -37,7 +38,7 @@ pub(super) fn verify_blocking(saml: &Saml, encoded: &str, request: &str, now: Un
     let text = decode(encoded)?;
     let shape = structure::check(&text, &expected, now)?;
     let ids = [request];
-    let assertion = saml.idp.provider.parse_xml_response(&text, Some(&ids)).map_err(|_| Refused::Signature)?;
+    let assertion = saml.idp.provider.parse_xml_response(&text, Some(&ids)).map_err(|error| reason(&error))?;
     let rules = Rules {
         expected,
         audience: &saml.config.entity_id,
@@ -45,6 +46,27 @@ pub(super) fn verify_blocking(saml: &Saml, encoded: &str, request: &str, now: Un
         mail_domains: &saml.config.mail_domains,
     };
     judge(&assertion, &shape, &rules, now)
+}
+
+/// samael's refusals in our words; its texts may hold what the document says.
+const fn reason(error: &Error) -> Refused {
+    match error {
+        Error::AssertionExpired { .. } | Error::ResponseExpired { .. } => Refused::IssueInstant,
+        Error::AssertionIssuerMismatch { .. } | Error::ResponseIssuerMismatch { .. } => Refused::Issuer,
+        Error::AssertionConditionExpired { .. }
+        | Error::AssertionConditionExpiredBefore { .. }
+        | Error::AssertionSubjectConfirmationExpired { .. }
+        | Error::AssertionSubjectConfirmationExpiredBefore { .. } => Refused::Time,
+        Error::AssertionConditionAudienceRestrictionFailed { .. } => Refused::Audience,
+        Error::AssertionRecipientMismatch { .. } | Error::DestinationValidationError { .. } => Refused::Destination,
+        Error::AssertionInResponseToInvalid { .. } | Error::ResponseInResponseToInvalid { .. } => Refused::InResponseTo,
+        Error::AssertionSubjectConfirmationMissing | Error::AssertionBearerSubjectConfirmationMissing => {
+            Refused::Confirmation
+        }
+        Error::ResponseBadStatusCode { .. } => Refused::Status,
+        Error::FailedToParseSamlResponse(_) | Error::FailedToParseSamlAssertion(_) => Refused::Structure,
+        _ => Refused::Signature,
+    }
 }
 
 /// Base64 (SAML bindings section 3.5.4), in lines or not.
