@@ -16,9 +16,9 @@ lane() {
 	unit) cargo test -q --locked --workspace --exclude twinseal-tests ;;
 	fuzz) cargo test -q --locked -p twinseal-tests --test fuzz -- --nocapture ;;
 	dialogues) e2e dialogues:: ;;
-	e2e) e2e --skip dialogues:: --skip crash:: --skip clients:: ;;
+	e2e) e2e --skip dialogues:: --skip crash:: --skip clients:: --skip saml:: ;;
 	crash) e2e crash:: ;;
-	clients) e2e clients:: ;;
+	clients) e2e clients:: && e2e saml:: ;;
 	*)
 		echo "check.sh: no lane '$1'" >&2
 		exit 64

@@ -12,5 +12,6 @@ mod leaving;
 mod matrix;
 mod outage;
 mod refusals;
+mod saml;
 mod support;
 mod wrong_key;

@@ -83,7 +83,8 @@ async fn the_service_does_not_start_with_it() {
 
 #[test]
 fn settings_that_promise_nothing_are_named() {
-    let table: [(&str, fn(&mut super::SamlConfig)); 7] = [
+    type Spoil = fn(&mut super::SamlConfig);
+    let table: [(&str, Spoil); 7] = [
         ("saml.idp_metadata", |c| c.idp_metadata = "idp.xml".into()),
         ("saml.entity_id", |c| c.entity_id = String::new()),
         ("saml.base_url", |c| c.base_url = "http://certsrv.test".into()),
