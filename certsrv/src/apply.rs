@@ -20,12 +20,8 @@ pub(crate) fn apply(change: &Change, tx: &mut Tx<'_>) -> Result<(), StoreError> 
             let row = Account { address: address.clone(), password: password.clone(), current: None, bound: None };
             tx.put_account(address, &row)
         }
-        Change::AccountBound { address, subject } => {
-            let mut row =
-                tx.account(address)?.ok_or_else(|| inconsistent("a change names an account that is not there"))?;
-            row.bound = Some(*subject);
-            tx.put_account(address, &row)
-        }
+        Change::AccountBound { address, subject } => bound(address, Some(*subject), tx),
+        Change::AccountUnbound { address } => bound(address, None, tx),
         Change::TokenMade { digest, purpose, expires, made } => token_made(digest, purpose, *expires, *made, tx),
         Change::CertificateIssued { serial, holder, certificate, until, token } => {
             let key = issued(*serial, holder, certificate, *until, tx)?;
@@ -84,6 +80,12 @@ pub(crate) fn apply(change: &Change, tx: &mut Tx<'_>) -> Result<(), StoreError> 
             count(group, row.role, false, tx)
         }
     }
+}
+
+fn bound(address: &MailAddress, subject: Option<Digest>, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    let mut row = tx.account(address)?.ok_or_else(|| inconsistent("a change names an account that is not there"))?;
+    row.bound = subject;
+    tx.put_account(address, &row)
 }
 
 fn token_made(

@@ -112,6 +112,9 @@ enum Event<'a> {
         address: &'a MailAddress,
         subject: &'a Digest,
     },
+    AccountUnbound {
+        address: &'a MailAddress,
+    },
     /// Recorded before the code is given.
     LoggedIn {
         subject: &'a Digest,
@@ -151,6 +154,7 @@ impl<'a> Event<'a> {
         match change {
             Change::AccountAdded { address, .. } => Self::AccountAdded { address },
             Change::AccountBound { address, subject } => Self::AccountBound { address, subject },
+            Change::AccountUnbound { address } => Self::AccountUnbound { address },
             Change::TokenMade { purpose, expires, .. } => Self::TokenMade { purpose, expires: *expires },
             Change::CertificateIssued { serial, holder, certificate, .. } => {
                 Self::CertificateIssued { serial, holder, sha256: Digest::of(certificate.as_ref()) }

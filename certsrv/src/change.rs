@@ -19,6 +19,8 @@ pub(crate) enum Change {
     AccountAdded { address: MailAddress, password: Option<PasswordHash> },
     /// An account's log-ins come from this subject of the identity provider from now on.
     AccountBound { address: MailAddress, subject: Digest },
+    /// The next log-in binds the account anew.
+    AccountUnbound { address: MailAddress },
     /// A one-time token was made. Those that had expired at `made` are forgotten.
     TokenMade {
         digest: Digest,

@@ -76,6 +76,11 @@ enum Account {
         /// The account
         address: MailAddress,
     },
+    /// Lets the account's next SAML log-in come from another name at the identity provider
+    Unbind {
+        /// The account
+        address: MailAddress,
+    },
 }
 
 #[derive(Debug, Subcommand)]

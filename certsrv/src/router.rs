@@ -36,6 +36,7 @@ pub(crate) fn admin(app: &Arc<App>) -> Router {
     let router = route::<GetStatus, _, _, _>(router, status::status);
     let router = route::<admin::AddAccounts, _, _, _>(router, accounts::add);
     let router = route::<admin::EnrolToken, _, _, _>(router, accounts::token);
+    let router = route::<admin::UnbindAccount, _, _, _>(router, saml::unbind);
     let router = route::<admin::CreateGroup, _, _, _>(router, groups::create);
     let router = route::<admin::ListGroups, _, _, _>(router, groups::list);
     let router = route::<admin::AddMembers, _, _, _>(router, members::add);

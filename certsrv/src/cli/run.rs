@@ -14,7 +14,7 @@ use twinseal_proto::api::Endpoint;
 use twinseal_proto::api::admin::certsrv::{
     AddAccounts, AddAccountsRequest, AddMembers, CreateGroup as CreateGroupCall, CreateGroupRequest, EnrolToken,
     EnrolTokenRequest, ListGroups, ListMembers, ListMembersRequest, ListPins, MembersRequest, NewAccount,
-    RemoveMembers, Revoke, RevokeRequest, ServiceToken, ServiceTokenRequest,
+    RemoveMembers, Revoke, RevokeRequest, ServiceToken, ServiceTokenRequest, UnbindAccount, UnbindAccountRequest,
 };
 use twinseal_proto::api::admin::{GetStatus, Nothing};
 use twinseal_proto::feed::{DeliveryMode, ListSettings};
@@ -108,6 +108,11 @@ impl At<'_> {
             Account::Token { address } => {
                 let issued = self.call::<EnrolToken>(&EnrolTokenRequest { address }).await?;
                 self.show(&issued, &issued.token)
+            }
+            Account::Unbind { address } => {
+                let text = format!("the next SAML log-in binds {address} anew");
+                let changed = self.call::<UnbindAccount>(&UnbindAccountRequest { address }).await?;
+                self.show(&changed, &text)
             }
         }
     }

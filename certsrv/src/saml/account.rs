@@ -7,12 +7,16 @@ use crate::accounts::may_add;
 use crate::app::App;
 use crate::audit::Actor;
 use crate::change::Change;
+use crate::decide::no_account;
 use crate::failure::Failure;
 use crate::rows::Account;
 use crate::store::Tx;
 use std::sync::Arc;
+use twinseal_proto::api::Problem;
+use twinseal_proto::api::admin::certsrv::{Changed, UnbindAccountRequest};
 use twinseal_proto::encoding::Digest;
 use twinseal_proto::ids::MailAddress;
+use twinseal_svc::http::Caller;
 
 /// What a log-in does to an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +72,20 @@ fn bind(tx: &mut Tx<'_>, person: Verified, create: bool) -> Result<Result<MailAd
         tx.push(Change::AccountBound { address: address.clone(), subject })?;
     }
     Ok(Ok(address))
+}
+
+/// `UnbindAccount`: for a person whose name at the identity provider changed.
+pub(crate) async fn unbind(app: Arc<App>, _: Caller, request: UnbindAccountRequest) -> Result<Changed, Problem> {
+    let decide = move |tx: &mut Tx<'_>| {
+        let address = request.address;
+        let account = tx.account(&address)?.ok_or_else(|| no_account(&address))?;
+        match account.bound {
+            Some(_) => Ok(tx.push(Change::AccountUnbound { address: account.address })?),
+            None => Ok(()),
+        }
+    };
+    let done = app.registry.commit(Actor::Administrator, decide).await;
+    done.map(|((), sequence)| Changed { sequence }).map_err(Failure::into_problem)
 }
 
 #[cfg(test)]

@@ -49,6 +49,9 @@ pub(super) struct Pending {
 /// Remembers the log-in and sends the browser away.
 pub(super) fn begin(saml: &Saml, query: &str, now: UnixTime) -> Result<axum::response::Response, Refused> {
     let client = Client::read(query)?;
+    if !saml.idp.valid(now) {
+        return Err(Refused::MetadataExpired);
+    }
     let inside = |_| Refused::Internal;
     let (relay, cookie) = (random::token().map_err(inside)?, random::token().map_err(inside)?);
     // An xs:ID does not begin with a digit.

@@ -25,6 +25,8 @@ pub(crate) struct BadMetadata {
 pub(super) struct Idp {
     /// Its entity id.
     pub(super) entity_id: String,
+    /// When the metadata is no longer believed.
+    valid_until: Option<UnixTime>,
     /// Where browsers are sent to log in (HTTP-Redirect binding).
     pub(super) sso: String,
     /// samael, set up for it with the strictest choices that it has.
@@ -50,10 +52,10 @@ impl Idp {
         let [role] = entity.idp_sso_descriptors.as_deref().unwrap_or_default() else {
             return Err("exactly one EntityDescriptor with one IDPSSODescriptor is wanted".into());
         };
-        for until in [entity.valid_until, role.valid_until].into_iter().flatten() {
-            if until.timestamp() <= i64::try_from(now.0).unwrap_or(i64::MAX) {
-                return Err("its validUntil has passed; fetch it again and compare the certificates".into());
-            }
+        let ends = [entity.valid_until, role.valid_until].into_iter().flatten();
+        let valid_until = ends.map(|until| UnixTime(u64::try_from(until.timestamp()).unwrap_or_default())).min();
+        if valid_until.is_some_and(|until| until <= now) {
+            return Err("its validUntil has passed; fetch it again and compare the certificates".into());
         }
         if role.want_authn_requests_signed == Some(true) {
             return Err("WantAuthnRequestsSigned is true, and our requests are not signed; turn it off there".into());
@@ -65,7 +67,14 @@ impl Idp {
         for key in keys {
             certificate(key.der_data())?;
         }
-        Ok(Self { entity_id, sso, provider })
+        Ok(Self { entity_id, valid_until, sso, provider })
+    }
+}
+
+impl Idp {
+    /// Whether the metadata may still be believed (SAML metadata section 2.3.2).
+    pub(super) fn valid(&self, now: UnixTime) -> bool {
+        self.valid_until.is_none_or(|until| now < until)
     }
 }
 

@@ -10,10 +10,12 @@
 //! 5. `code.rs`: the browser brings the client a code, which the client trades for a session (`session.rs`).
 //!
 //! Every refusal is one page; the reason (`refused.rs`) goes to the log and the metrics. Only this directory names samael.
+//! `describe.rs` is our own metadata.
 
 mod account;
 mod acs;
 mod code;
+mod describe;
 mod form;
 mod judge;
 mod login;
@@ -34,10 +36,11 @@ use crate::config::Config;
 use crate::expiring::Expiring;
 use crate::random;
 use crate::session::Class;
+pub(crate) use account::unbind;
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
-use axum::response::Response;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 pub(crate) use code::redeem;
 use data_encoding::HEXLOWER;
@@ -54,6 +57,8 @@ use twinseal_proto::time::UnixTime;
 const VERIFYING: usize = 2;
 /// Path of the assertion consumer service.
 const ACS: &str = "/saml/acs";
+/// Path of our own metadata.
+const METADATA: &str = "/saml/metadata";
 
 /// Log-in through one identity provider.
 pub(crate) struct Saml {
@@ -113,9 +118,9 @@ impl LoginMetrics {
     }
 }
 
-/// Adds the two places that browsers come to.
+/// Adds the places that browsers come to, and our own metadata.
 pub(crate) fn routes(router: Router<Arc<App>>) -> Router<Arc<App>> {
-    router.route(SAML_LOGIN, get(begin)).route(ACS, post(consume))
+    router.route(SAML_LOGIN, get(begin)).route(ACS, post(consume)).route(METADATA, get(metadata))
 }
 
 async fn begin(State(app): State<Arc<App>>, request: Request) -> Response {
@@ -135,6 +140,11 @@ async fn consume(State(app): State<Arc<App>>, request: Request) -> Response {
         }
         Err(refused) => refuse(&app, StatusCode::FORBIDDEN, refused),
     }
+}
+
+async fn metadata(State(app): State<Arc<App>>) -> Response {
+    let Some(saml) = &app.saml else { return absent() };
+    ([(header::CONTENT_TYPE, "application/samlmetadata+xml")], describe::describe(saml)).into_response()
 }
 
 /// No table `[saml]`: as if there were no such path.

@@ -6,6 +6,9 @@ pub(crate) enum Refused {
     /// The query of `/saml/login`: a port from 1024 and a SHA-256 challenge are wanted.
     #[error("query")]
     Query,
+    /// The pinned metadata is past its validUntil: a new file and a restart are wanted.
+    #[error("metadata-expired")]
+    MetadataExpired,
     /// The body is not a form of at most 256 KiB with SAMLResponse and RelayState once each.
     #[error("form")]
     Form,

@@ -35,6 +35,9 @@ pub(super) async fn verify(
 /// [`verify`] on this thread.
 pub(super) fn verify_blocking(saml: &Saml, encoded: &str, request: &str, now: UnixTime) -> Result<Verified, Refused> {
     let expected = Expected { acs: &saml.acs, idp: &saml.idp.entity_id, request };
+    if !saml.idp.valid(now) {
+        return Err(Refused::MetadataExpired);
+    }
     let text = decode(encoded)?;
     let shape = structure::check(&text, &expected, now)?;
     let ids = [request];

@@ -1,7 +1,7 @@
 //! The whole way in this process: from a client's link to a certificate, and what changes nothing.
 
 use super::super::code::redeem;
-use super::super::{begin, consume};
+use super::super::{begin, consume, unbind};
 use super::idp::{Answer, TestIdp};
 use super::{SamlConfig, settings};
 use crate::app::App;
@@ -22,6 +22,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use twinseal_proto::api::ProblemCode;
+use twinseal_proto::api::admin::certsrv::UnbindAccountRequest;
 use twinseal_proto::api::login::{LoginCodeRequest, LoginSession};
 use twinseal_proto::secret::Token;
 use twinseal_proto::time::UnixTime;
@@ -214,6 +215,14 @@ async fn an_account_belongs_to_its_first_subject() {
     let shout = Answer { mail: "Ann@Members.TEST".into(), ..Answer::default() };
     assert!(certsrv.log_in(&shout).await.is_some(), "the same one again");
     assert_eq!(certsrv.sequence(), bound);
+    let unbind = async |name| {
+        let request = UnbindAccountRequest { address: address(name) };
+        unbind(Arc::clone(&certsrv.app), Caller::Administrator, request).await.map_err(|problem| problem.code)
+    };
+    assert_eq!(unbind("bob").await.err(), Some(ProblemCode::NotFound));
+    assert_eq!(unbind("ann").await.unwrap().sequence, bound + 1);
+    assert!(certsrv.log_in(&eve).await.is_some(), "after an administrator's word");
+    assert!(certsrv.log_in(&Answer::default()).await.is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]

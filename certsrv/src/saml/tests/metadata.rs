@@ -21,6 +21,8 @@ fn metadata_that_would_let_anybody_in_is_refused() {
     let role = format!("{}{}", &good[..from], &good[to..]);
     let until = |at: &str| good.replacen("entityID", &format!("validUntil=\"{at}\" entityID"), 1);
     assert!(load(&until("2999-01-01T00:00:00Z")).is_ok());
+    let soon = load(&until(&UnixTime::now().plus(100).to_string())).unwrap();
+    assert_eq!([90, 110].map(|later| soon.valid(UnixTime::now().plus(later))), [true, false], "nor is it used later");
     let table = [
         ("no keys", role, "no signing certificate"),
         ("for encryption alone", good.replace("\"signing\"", "\"encryption\""), "no signing certificate"),
@@ -50,6 +52,20 @@ fn metadata_that_would_let_anybody_in_is_refused() {
         let why = load(&text).err().unwrap_or_default();
         assert!(why.contains(wanted), "{name}: {why:?}");
     }
+}
+
+#[test]
+fn our_own_metadata_says_what_we_take() {
+    let mut config = settings();
+    config.entity_id = "https://certsrv.test/?a&b\"<".into();
+    let idp = Idp::new(&TestIdp::trusted().metadata(), &config, UnixTime::now()).unwrap();
+    let text = super::super::describe::describe(&Saml::new(config.clone(), idp));
+    let read: samael::metadata::EntityDescriptor = text.parse().unwrap();
+    assert_eq!(read.entity_id.as_deref(), Some(config.entity_id.as_str()));
+    let role = &read.sp_sso_descriptors.unwrap()[0];
+    assert_eq!(role.assertion_consumer_services[0].location, "https://certsrv.test/saml/acs");
+    assert_eq!((role.want_assertions_signed, role.authn_requests_signed), (Some(true), Some(false)));
+    assert!(role.key_descriptors.as_ref().is_none_or(Vec::is_empty), "nothing is encrypted to us");
 }
 
 #[test]

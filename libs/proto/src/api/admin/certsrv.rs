@@ -57,6 +57,10 @@ call!(
     EnrolToken, "/v1/admin/accounts/token", 4096, EnrolTokenRequest, IssuedToken
 );
 call!(
+    /// Lets the next SAML log-in bind the account anew, to whichever subject it comes from.
+    UnbindAccount, "/v1/admin/accounts/unbind", 4096, UnbindAccountRequest, Changed
+);
+call!(
     /// The pins: which public keys may call as groupsrv and as exploder.
     ListPins, "/v1/admin/services/list", 4096, super::Nothing, Vec<ServicePin>
 );
@@ -273,6 +277,14 @@ pub struct ServiceTokenRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EnrolTokenRequest {
+    /// The account.
+    pub address: MailAddress,
+}
+
+/// Whose binding ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnbindAccountRequest {
     /// The account.
     pub address: MailAddress,
 }
