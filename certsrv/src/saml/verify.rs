@@ -6,6 +6,7 @@ use super::refused::Refused;
 use super::structure::{self, Expected};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use openssl::error::ErrorStack;
 use samael::service_provider::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -41,7 +42,10 @@ pub(super) fn verify_blocking(saml: &Saml, encoded: &str, request: &str, now: Un
     let text = decode(encoded)?;
     let shape = structure::check(&text, &expected, now)?;
     let ids = [request];
-    let assertion = saml.idp.provider.parse_xml_response(&text, Some(&ids)).map_err(|error| reason(&error))?;
+    let signed = saml.idp.provider.parse_xml_response(&text, Some(&ids));
+    // xmlsec leaves OpenSSL's errors on this thread, where the next caller would take them for its own.
+    drop(ErrorStack::get());
+    let assertion = signed.map_err(|error| reason(&error))?;
     let rules = Rules {
         expected,
         audience: &saml.config.entity_id,

@@ -100,6 +100,7 @@ fn what_is_not_signed_by_the_pinned_key_is_refused() {
     ];
     for (name, response, wanted) in table {
         assert_eq!(verify(&saml, &response), Err(wanted), "{name}");
+        assert!(openssl::error::ErrorStack::get().errors().is_empty(), "{name}: left for the next caller");
     }
     // The response tampered with, the assertion in it sound.
     let both = idp.both_signed(&answer);

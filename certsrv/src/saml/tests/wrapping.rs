@@ -73,6 +73,10 @@ fn wrapped_responses_are_refused() {
     for (name, response) in table {
         let refused = verify(&saml, &response).unwrap_err();
         assert!(matches!(refused, Refused::Assertions | Refused::Structure), "{name}: {refused:?}");
+        // Were the reader before it not there, samael would still not take Eve's for signed.
+        let taken = saml.idp.provider.parse_xml_response(&response, Some(&[super::idp::REQUEST]));
+        let name_id = taken.ok().and_then(|assertion| assertion.subject?.name_id);
+        assert!(name_id.is_none_or(|name_id| name_id.value == "subject-7"), "{name}");
     }
 }
 
