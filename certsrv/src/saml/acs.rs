@@ -8,6 +8,7 @@ use axum::extract::Request;
 use axum::http::header;
 use axum::response::Response;
 use std::sync::Arc;
+use std::time::Duration;
 use subtle::ConstantTimeEq as _;
 use twinseal_proto::encoding::Digest;
 use twinseal_proto::secret::Token;
@@ -16,6 +17,8 @@ use twinseal_svc::http::read_body;
 
 /// Longest form in octets.
 const MAX_FORM: usize = 256 * 1024;
+/// How long a browser may take to send it.
+const BODY: Duration = Duration::from_secs(10);
 
 /// Takes a response; on success the browser goes to the client that began.
 pub(super) async fn consume(app: &Arc<App>, saml: &Arc<super::Saml>, request: Request) -> Result<Response, Refused> {
@@ -27,8 +30,9 @@ pub(super) async fn consume(app: &Arc<App>, saml: &Arc<super::Saml>, request: Re
         return Err(Refused::Form);
     }
     let cookie = form::cookie(headers, login::COOKIE).map(|text| Token::presented(text.to_owned()).digest());
-    let body = read_body(request.into_body(), MAX_FORM).await.map_err(|_| Refused::Form)?;
-    let [response, relay] = form::fields(&body, ["SAMLResponse", "RelayState"]).ok_or(Refused::Form)?;
+    // Held until the answer is known, so that what came in takes so much memory and no more.
+    let _place = saml.arriving.try_acquire().map_err(|_| Refused::Busy)?;
+    let [response, relay] = read(request).await?;
     let now = UnixTime::now();
     // From here on the request is used up, whatever comes of this response.
     let relay = Token::presented(relay).digest();
@@ -44,6 +48,13 @@ pub(super) async fn consume(app: &Arc<App>, saml: &Arc<super::Saml>, request: Re
     app.registry.audit().record(&Record::login(now, &by, &subject)).await.map_err(inside)?;
     let url = code::grant(saml, pending.client, address, UnixTime::now()).map_err(inside)?;
     page::see_other(&url, None).ok_or(Refused::Internal)
+}
+
+/// SAMLResponse and RelayState.
+async fn read(request: Request) -> Result<[String; 2], Refused> {
+    let body = tokio::time::timeout(BODY, read_body(request.into_body(), MAX_FORM)).await;
+    let body = body.map_err(|_| Refused::Form)?.map_err(|_| Refused::Form)?;
+    form::fields(&body, ["SAMLResponse", "RelayState"]).ok_or(Refused::Form)
 }
 
 fn same(one: &Digest, other: &Digest) -> bool {

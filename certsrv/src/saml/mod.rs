@@ -55,6 +55,8 @@ use twinseal_proto::time::UnixTime;
 
 /// Responses that are verified at once: xmlsec gains nothing from more, and each takes a thread.
 const VERIFYING: usize = 2;
+/// Responses that are read, wait or are verified at once, each of up to 256 KiB; whoever comes after them is refused.
+const ARRIVING: usize = 64;
 /// Path of the assertion consumer service.
 const ACS: &str = "/saml/acs";
 /// Path of our own metadata.
@@ -69,6 +71,9 @@ pub(crate) struct Saml {
     pending: Expiring<login::Pending>,
     replay: replay::Replay,
     codes: Expiring<code::Grant>,
+    /// Guards [`ARRIVING`].
+    arriving: Semaphore,
+    /// Guards [`VERIFYING`].
     verifying: Arc<Semaphore>,
 }
 
@@ -88,6 +93,7 @@ impl Saml {
             pending: Expiring::new(login::PATIENCE, login::MOST),
             replay: replay::Replay::default(),
             codes: Expiring::new(code::LIFE, code::MOST),
+            arriving: Semaphore::new(ARRIVING),
             verifying: Arc::new(Semaphore::new(VERIFYING)),
         }
     }

@@ -96,7 +96,7 @@ pub(crate) enum Refused {
     /// The account belongs to another subject of the identity provider.
     #[error("other-subject")]
     OtherSubject,
-    /// Too many log-ins at once.
+    /// Too many log-ins at once; the page can be loaded again.
     #[error("busy")]
     Busy,
     /// Something failed inside; the line before tells what.

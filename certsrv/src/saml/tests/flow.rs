@@ -252,6 +252,9 @@ async fn bad_forms_change_nothing_and_use_nothing_up() {
         assert_eq!(certsrv.post(&browser.cookie, form).await.0, StatusCode::FORBIDDEN);
     }
     let good = TestIdp::trusted().assertion_signed(&to(&Answer::default(), &browser));
+    let crowd = certsrv.app.saml.as_ref().unwrap().arriving.try_acquire_many(64).unwrap();
+    assert_eq!(certsrv.bring(&browser, &good).await.0, StatusCode::FORBIDDEN, "too many at once");
+    drop(crowd);
     assert_eq!(certsrv.bring(&browser, &good).await.0, StatusCode::SEE_OTHER);
     assert_eq!(certsrv.sequence(), before + 1);
     let request = Request::get("/saml/login?port=80&challenge=%3Cb%3E").body(Body::empty());
