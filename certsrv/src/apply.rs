@@ -2,14 +2,16 @@
 
 use crate::cert::serial::Serial;
 use crate::change::Change;
-use crate::rows::{Account, Certificate, Group, GroupKey, Holder, Member, Pin, TokenPurpose, TokenRow, TokenUse};
+use crate::rows::{
+    Account, Certificate, Group, GroupKey, Holder, Member, NoticeRow, Pin, Request, TokenPurpose, TokenRow, TokenUse,
+};
 use crate::store::Tx;
 use crate::views::inconsistent;
-use twinseal_proto::api::admin::certsrv::{MemberRole, MemberState, RevocationReason};
+use twinseal_proto::api::admin::certsrv::{KeyChangePolicy, MemberRole, MemberState, RevocationReason};
 use twinseal_proto::api::services::ServiceRole;
 use twinseal_proto::cms::certificate::CertificateKey;
 use twinseal_proto::encoding::{B64, Digest};
-use twinseal_proto::ids::{GroupId, MailAddress, MemberNumber};
+use twinseal_proto::ids::{GroupId, MailAddress, MemberNumber, RequestId};
 use twinseal_proto::time::UnixTime;
 use twinseal_svc::store::StoreError;
 
@@ -41,6 +43,7 @@ pub(crate) fn apply(change: &Change, tx: &mut Tx<'_>) -> Result<(), StoreError> 
                 list: list.clone(),
                 owner: owner.clone(),
                 join: *join,
+                key_change: KeyChangePolicy::default(),
                 mode: *mode,
                 history: *history,
                 settings: settings.clone(),
@@ -77,7 +80,40 @@ pub(crate) fn apply(change: &Change, tx: &mut Tx<'_>) -> Result<(), StoreError> 
             tx.delete_member(group, address);
             count(group, row.role, false, tx)
         }
+        Change::RequestMade { request } => tx.put_request(request),
+        Change::RequestConfirmed { request, token } => {
+            if let Some(token) = token
+                && let Some(row) = tx.token(token)?
+            {
+                tx.delete_token(row.expires, token);
+            }
+            with_request(request, tx, |row| row.confirmed = true)
+        }
+        Change::RequestApproved { request, group } => with_request(request, tx, |row| match group {
+            Some(group) if !row.approved.contains(group) => row.approved.push(*group),
+            Some(_) => {}
+            None => row.by_administrator = true,
+        }),
+        Change::RequestEnded { request, .. } => {
+            if let Some(row) = tx.request(request)? {
+                tx.delete_request(&row);
+            }
+            Ok(())
+        }
+        Change::NoticeQueued { id, notice, made } => {
+            tx.put_notice(&NoticeRow { id: *id, notice: notice.clone(), made: *made })
+        }
+        Change::NoticeDone { id, .. } => {
+            tx.delete_notice(id);
+            Ok(())
+        }
     }
+}
+
+fn with_request(id: &RequestId, tx: &mut Tx<'_>, change: impl FnOnce(&mut Request)) -> Result<(), StoreError> {
+    let mut row = tx.request(id)?.ok_or_else(|| inconsistent("a change names a request that is not there"))?;
+    change(&mut row);
+    tx.put_request(&row)
 }
 
 fn token_made(

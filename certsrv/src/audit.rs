@@ -2,13 +2,13 @@
 
 use crate::cert::serial::Serial;
 use crate::change::Change;
-use crate::rows::{Holder, TokenPurpose};
+use crate::rows::{Holder, Notice, NoticeEnd, Request, RequestEnd, TokenPurpose};
 use serde::Serialize;
 use std::fmt;
 use twinseal_proto::api::admin::certsrv::{MemberRole, RevocationReason};
 use twinseal_proto::api::services::ServiceRole;
 use twinseal_proto::encoding::{B64, Digest};
-use twinseal_proto::ids::{GroupId, ListAddress, MailAddress};
+use twinseal_proto::ids::{GroupId, ListAddress, MailAddress, NoticeId, RequestId};
 use twinseal_proto::time::UnixTime;
 
 /// Who caused it.
@@ -130,6 +130,29 @@ enum Event<'a> {
         group: &'a GroupId,
         address: &'a MailAddress,
     },
+    RequestMade {
+        request: &'a Request,
+    },
+    RequestConfirmed {
+        request: &'a RequestId,
+    },
+    RequestApproved {
+        request: &'a RequestId,
+        group: Option<&'a GroupId>,
+    },
+    RequestEnded {
+        request: &'a RequestId,
+        end: RequestEnd,
+    },
+    NoticeQueued {
+        id: &'a NoticeId,
+        #[serde(flatten)]
+        notice: &'a Notice,
+    },
+    NoticeDone {
+        id: &'a NoticeId,
+        end: NoticeEnd,
+    },
 }
 
 impl<'a> Event<'a> {
@@ -149,6 +172,12 @@ impl<'a> Event<'a> {
             Change::MemberKeyed { group, address, serial } => Self::MemberKeyed { group, address, serial },
             Change::MemberSuspended { group, address } => Self::MemberSuspended { group, address },
             Change::MemberLeft { group, address } => Self::MemberLeft { group, address },
+            Change::RequestMade { request } => Self::RequestMade { request },
+            Change::RequestConfirmed { request, .. } => Self::RequestConfirmed { request },
+            Change::RequestApproved { request, group } => Self::RequestApproved { request, group: group.as_ref() },
+            Change::RequestEnded { request, end } => Self::RequestEnded { request, end: *end },
+            Change::NoticeQueued { id, notice, .. } => Self::NoticeQueued { id, notice },
+            Change::NoticeDone { id, end } => Self::NoticeDone { id, end: *end },
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use crate::authn::password::PasswordHash;
 use crate::cert::serial::Serial;
-use crate::rows::{Holder, TokenPurpose};
+use crate::rows::{Holder, Notice, NoticeEnd, Request, RequestEnd, TokenPurpose};
 use serde::{Deserialize, Serialize};
 use twinseal_proto::api::admin::certsrv::{JoinPolicy, MemberRole, RevocationReason};
 use twinseal_proto::encoding::{B64, Digest};
 use twinseal_proto::feed::{DeliveryMode, History, ListSettings};
-use twinseal_proto::ids::{GroupId, Handle, ListAddress, MailAddress, MemberNumber};
+use twinseal_proto::ids::{GroupId, Handle, ListAddress, MailAddress, MemberNumber, NoticeId, RequestId};
 use twinseal_proto::time::UnixTime;
 
 /// A change. Facts only: what follows from a fact (an account's new certificate gives its memberships a key) is a
@@ -56,6 +56,18 @@ pub(crate) enum Change {
     MemberSuspended { group: GroupId, address: MailAddress },
     /// A membership ended.
     MemberLeft { group: GroupId, address: MailAddress },
+    /// Something was asked for and waits.
+    RequestMade { request: Request },
+    /// The mailbox confirmed a request; the token with which it did so is used up.
+    RequestConfirmed { request: RequestId, token: Option<Digest> },
+    /// An owner of this group approved a request; without a group an administrator did.
+    RequestApproved { request: RequestId, group: Option<GroupId> },
+    /// A request waits no longer.
+    RequestEnded { request: RequestId, end: RequestEnd },
+    /// Somebody is to be told something by mail.
+    NoticeQueued { id: NoticeId, notice: Notice, made: UnixTime },
+    /// That mail needs no more attention.
+    NoticeDone { id: NoticeId, end: NoticeEnd },
 }
 
 /// Certsrv's own body as it is written: the change, and whether more of the same commit follows.

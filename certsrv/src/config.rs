@@ -3,6 +3,7 @@
 use crate::cert::profile::{AltName, service_name};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use twinseal_proto::ids::MailAddress;
 
 /// Kind of the CAs' own keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -46,6 +47,18 @@ pub struct Config {
     pub service_token_hours: u32,
     /// Memory that hashing a new password takes, in KiB.
     pub password_memory_kib: u32,
+    /// How certsrv sends its own mail; without it, nothing that needs a mail can be done.
+    pub mail: Option<Mail>,
+}
+
+/// The way of certsrv's own mail.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mail {
+    /// The smarthost, HOST:PORT.
+    pub smarthost: String,
+    /// Address that the mail is from.
+    pub from: MailAddress,
 }
 
 impl Default for Config {
@@ -66,6 +79,7 @@ impl Default for Config {
             service_token_hours: 24,
             // With two passes and one lane: the first choice of OWASP's password storage guide for Argon2id.
             password_memory_kib: 19_456,
+            mail: None,
         }
     }
 }

@@ -267,6 +267,15 @@ random_id!(
     FeedId
 );
 
+random_id!(
+    /// Something that was asked of certsrv and waits for a mailbox or an owner.
+    RequestId
+);
+random_id!(
+    /// A mail of certsrv's own.
+    NoticeId
+);
+
 /// The epoch of a group's key pair: 1 for the first, then one more at each rotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -119,6 +119,17 @@ pub enum JoinPolicy {
     Closed,
 }
 
+/// What lets a member of the group replace a live key, other than the old key itself (DESIGN 3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyChangePolicy {
+    /// An owner's approval.
+    #[default]
+    Approve,
+    /// A log-in of class high too.
+    High,
+}
+
 /// A group, as administrators see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
