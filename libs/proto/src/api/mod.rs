@@ -9,7 +9,9 @@ pub mod feed;
 pub mod group_certificate;
 pub mod groups;
 pub mod keys;
+pub mod members;
 mod problem;
+pub mod requests;
 pub mod services;
 pub mod tickets;
 
