@@ -6,9 +6,12 @@ use crate::rows::{Holder, Notice, NoticeEnd, Request, RequestEnd, TokenPurpose};
 use serde::Serialize;
 use std::fmt;
 use twinseal_proto::api::admin::certsrv::{MemberRole, RevocationReason};
+use twinseal_proto::api::groups::{JoinPolicy, KeyChangePolicy, RosterVisibility};
+use twinseal_proto::api::members::MemberOptions;
 use twinseal_proto::api::services::ServiceRole;
 use twinseal_proto::encoding::{B64, Digest};
-use twinseal_proto::ids::{GroupId, ListAddress, MailAddress, NoticeId, RequestId};
+use twinseal_proto::feed::{DeliveryMode, History, ListSettings};
+use twinseal_proto::ids::{BanPattern, GroupId, ListAddress, MailAddress, NoticeId, RequestId};
 use twinseal_proto::time::UnixTime;
 
 /// Who caused it.
@@ -111,6 +114,30 @@ enum Event<'a> {
         list: &'a ListAddress,
         owner: &'a MailAddress,
     },
+    GroupSet {
+        group: &'a GroupId,
+        join: JoinPolicy,
+        key_change: KeyChangePolicy,
+        mode: DeliveryMode,
+        history: History,
+        settings: &'a ListSettings,
+        roster: RosterVisibility,
+        notices: bool,
+    },
+    GroupDeleted {
+        group: &'a GroupId,
+    },
+    BanSet {
+        group: &'a GroupId,
+        pattern: &'a BanPattern,
+        banned: bool,
+    },
+    MemberSet {
+        group: &'a GroupId,
+        address: &'a MailAddress,
+        role: MemberRole,
+        options: &'a MemberOptions,
+    },
     MemberAdded {
         group: &'a GroupId,
         address: &'a MailAddress,
@@ -166,6 +193,21 @@ impl<'a> Event<'a> {
             Change::CertificateRevoked { serial, reason } => Self::CertificateRevoked { serial, reason: *reason },
             Change::CertificateEnded { serial } => Self::CertificateEnded { serial },
             Change::GroupCreated { group, list, owner, .. } => Self::GroupCreated { group, list, owner },
+            Change::GroupSet { group, join, key_change, mode, history, settings, roster, notices } => Self::GroupSet {
+                group,
+                join: *join,
+                key_change: *key_change,
+                mode: *mode,
+                history: *history,
+                settings,
+                roster: *roster,
+                notices: *notices,
+            },
+            Change::GroupDeleted { group } => Self::GroupDeleted { group },
+            Change::BanSet { group, pattern, banned } => Self::BanSet { group, pattern, banned: *banned },
+            Change::MemberSet { group, address, role, options } => {
+                Self::MemberSet { group, address, role: *role, options }
+            }
             Change::MemberAdded { group, address, role, serial, .. } => {
                 Self::MemberAdded { group, address, role: *role, serial: serial.as_ref() }
             }

@@ -5,9 +5,11 @@ use crate::cert::serial::Serial;
 use crate::rows::{Holder, Notice, NoticeEnd, Request, RequestEnd, TokenPurpose};
 use serde::{Deserialize, Serialize};
 use twinseal_proto::api::admin::certsrv::{JoinPolicy, MemberRole, RevocationReason};
+use twinseal_proto::api::groups::{KeyChangePolicy, RosterVisibility};
+use twinseal_proto::api::members::MemberOptions;
 use twinseal_proto::encoding::{B64, Digest};
 use twinseal_proto::feed::{DeliveryMode, History, ListSettings};
-use twinseal_proto::ids::{GroupId, Handle, ListAddress, MailAddress, MemberNumber, NoticeId, RequestId};
+use twinseal_proto::ids::{BanPattern, GroupId, Handle, ListAddress, MailAddress, MemberNumber, NoticeId, RequestId};
 use twinseal_proto::time::UnixTime;
 
 /// A change. Facts only: what follows from a fact (an account's new certificate gives its memberships a key) is a
@@ -41,6 +43,21 @@ pub(crate) enum Change {
         history: History,
         settings: ListSettings,
     },
+    /// A group has these settings now.
+    GroupSet {
+        group: GroupId,
+        join: JoinPolicy,
+        key_change: KeyChangePolicy,
+        mode: DeliveryMode,
+        history: History,
+        settings: ListSettings,
+        roster: RosterVisibility,
+        notices: bool,
+    },
+    /// A group is no more, nor its memberships and bans. Its requests and certificates ended in the same commit.
+    GroupDeleted { group: GroupId },
+    /// A group lets in nobody whom this pattern means, or does again.
+    BanSet { group: GroupId, pattern: BanPattern, banned: bool },
     /// An account belongs to a group; without a serial number its membership is pending.
     MemberAdded {
         group: GroupId,
@@ -52,6 +69,8 @@ pub(crate) enum Change {
     },
     /// A membership has this certificate now: its first, or another one.
     MemberKeyed { group: GroupId, address: MailAddress, serial: Serial },
+    /// A membership has this role and these options now.
+    MemberSet { group: GroupId, address: MailAddress, role: MemberRole, options: MemberOptions },
     /// A membership has no live certificate any more.
     MemberSuspended { group: GroupId, address: MailAddress },
     /// A membership ended.

@@ -4,6 +4,8 @@ use crate::authn::password::PasswordHash;
 use crate::cert::serial::Serial;
 use serde::{Deserialize, Serialize};
 use twinseal_proto::api::admin::certsrv::{JoinPolicy, KeyChangePolicy, MemberRole, MemberState, RevocationReason};
+use twinseal_proto::api::groups::RosterVisibility;
+use twinseal_proto::api::members::MemberOptions;
 use twinseal_proto::api::services::ServiceRole;
 use twinseal_proto::encoding::{B64, Digest};
 use twinseal_proto::feed::{DeliveryMode, History, ListSettings};
@@ -105,10 +107,20 @@ pub(crate) struct Group {
     pub(crate) history: History,
     /// What the exploder acts on.
     pub(crate) settings: ListSettings,
+    /// Who may see who belongs to it.
+    #[serde(default)]
+    pub(crate) roster: RosterVisibility,
+    /// Owners are told who joins and leaves.
+    #[serde(default = "on")]
+    pub(crate) notices: bool,
     /// How many belong to it, pending ones included.
     pub(crate) members: u64,
     /// How many of them own it.
     pub(crate) owners: u64,
+}
+
+const fn on() -> bool {
+    true
 }
 
 /// A membership.
@@ -126,6 +138,9 @@ pub(crate) struct Member {
     pub(crate) state: MemberState,
     /// The certificate that copies are or were made for.
     pub(crate) serial: Option<Serial>,
+    /// What the member chose.
+    #[serde(default)]
+    pub(crate) options: MemberOptions,
 }
 
 /// A one-time token. It is kept until it expires, also when it was used.
@@ -318,6 +333,17 @@ pub(crate) enum Notice {
         /// The list.
         list: ListAddress,
     },
+    /// Somebody joined or left: told to the owners.
+    Membership {
+        /// The owner.
+        to: MailAddress,
+        /// The list.
+        list: ListAddress,
+        /// Who joined or left.
+        address: MailAddress,
+        /// Joined.
+        joined: bool,
+    },
     /// A certificate is about to run out.
     Expiry {
         /// The member.
@@ -348,6 +374,7 @@ impl Notice {
             | Self::Rejected { to, .. }
             | Self::Welcome { to, .. }
             | Self::Goodbye { to, .. }
+            | Self::Membership { to, .. }
             | Self::Expiry { to, .. }
             | Self::KeyChanged { to, .. } => to,
         }

@@ -1,6 +1,8 @@
 //! The index of certsrv over the feed log: its tables, and the transaction in which a commit reads, decides and
 //! writes. What a transaction wrote it reads back, so that many changes in one commit see each other.
 
+mod groups;
+
 use crate::cert::serial::Serial;
 use crate::change::Change;
 use crate::rows::{Account, Applied, Certificate, Group, GroupKey, Member, Notice, NoticeRow, Pin, Request, TokenRow};
@@ -49,7 +51,6 @@ const REQUESTS_OF: Table = Table(15);
 const OUTBOX: Table = Table(16);
 /// Kind ‖ folded address → when a notice of that kind was last queued for the address.
 const NOTICED: Table = Table(17);
-
 /// A change with what it tells the two consumers.
 pub(crate) struct Told {
     pub(crate) change: Change,
@@ -191,11 +192,17 @@ impl<'a> Tx<'a> {
 
     pub(crate) fn put_request(&mut self, request: &Request) -> Result<(), StoreError> {
         self.put(REQUESTS_OF, &request_key(request.wish.address(), &request.id), &request.id)?;
+        if let Some(group) = request.wish.group() {
+            self.put_request_in(group, &request.id)?;
+        }
         self.put_request_row(&request.id, request)
     }
 
     pub(crate) fn delete_request(&mut self, request: &Request) {
         self.delete(REQUESTS_OF, request_key(request.wish.address(), &request.id));
+        if let Some(group) = request.wish.group() {
+            self.delete_request_in(group, &request.id);
+        }
         self.delete(REQUESTS, request.id.octets().to_vec());
     }
 
@@ -369,6 +376,7 @@ fn noticed_key(notice: &Notice) -> Vec<u8> {
         Notice::Goodbye { .. } => 5,
         Notice::Expiry { .. } => 6,
         Notice::KeyChanged { .. } => 7,
+        Notice::Membership { .. } => 8,
     };
     [&[kind], notice.to().folded().as_bytes()].concat()
 }
