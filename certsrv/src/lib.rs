@@ -16,7 +16,7 @@
 //! 8. *Revoke*: the end of a certificate, by will or by time (`revoke.rs`).
 //!
 //! `enrol.rs` runs the steps for a member and is reached by EST (`est.rs`); `group_certificates.rs` for a list,
-//! `services.rs` for a service, `accounts.rs` for an import. An answer to a one-time token that was lost is given again
+//! `services.rs` for a service, `accounts.rs` for an import with keys, `import.rs` for tables of accounts or members. An answer to a one-time token that was lost is given again
 //! in `again.rs`. `members.rs` is joining and leaving, `groups.rs` the lists and their settings, `requests.rs` what waits for
 //! a mailbox or an owner, `bans.rs`, `options.rs` and `roster.rs` the rest that owners and members may ask; whether they may
 //! is decided in `authority.rs` alone.
@@ -43,6 +43,7 @@ mod feed;
 mod group_certificates;
 mod groups;
 mod identity;
+mod import;
 mod init;
 mod issue;
 mod layout;

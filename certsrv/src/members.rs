@@ -238,10 +238,11 @@ pub(crate) fn suspend_memberships(tx: &mut Tx<'_>, address: &MailAddress, serial
         let hit = tx.member(&group, address)?;
         if hit.is_some_and(|row| row.state == MemberState::Active && row.serial == Some(serial)) {
             tx.push(Change::MemberSuspended { group, address: address.clone() })?;
+            // The account stays an owner, but nobody can act as one until it has a key again.
+            let list = tx.list_of(&group)?;
+            owned_alone(tx, address)?.iter().filter(|owned| Some(*owned) == list.as_ref()).for_each(events::owner_without_key);
         }
     }
-    // The account stays an owner, but nobody can act as one until it has a key again.
-    owned_alone(tx, address)?.iter().for_each(events::owner_without_key);
     Ok(())
 }
 

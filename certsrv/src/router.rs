@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::{
-    accounts, bans, est, feed, group_certificates, groups, members, options, publish, requests, revoke, roster, services,
+    accounts, bans, est, feed, group_certificates, groups, import, members, options, publish, requests, revoke, roster, services,
     status,
 };
 use axum::Router;
@@ -58,6 +58,8 @@ pub(crate) fn admin(app: &Arc<App>) -> Router {
     let router = Router::new();
     let router = route::<GetStatus, _, _, _>(router, status::status);
     let router = route::<admin::AddAccounts, _, _, _>(router, accounts::add);
+    let router = route::<admin::ImportAccounts, _, _, _>(router, import::accounts);
+    let router = route::<admin::ImportMembers, _, _, _>(router, import::members);
     let router = route::<admin::EnrolToken, _, _, _>(router, accounts::token);
     let router = route::<admin::CreateGroup, _, _, _>(router, groups::create);
     let router = route::<admin::ListGroups, _, _, _>(router, groups::list);
