@@ -10,8 +10,8 @@ use crate::failure::{Failure, refuse};
 use crate::rows::Group;
 use crate::store::Tx;
 use std::sync::Arc;
-use twinseal_proto::api::{Problem, ProblemCode};
 use twinseal_proto::api::admin::certsrv::MemberRole;
+use twinseal_proto::api::{Problem, ProblemCode};
 use twinseal_proto::ids::{ListAddress, MailAddress};
 use twinseal_svc::http::Caller;
 

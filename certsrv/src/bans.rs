@@ -42,7 +42,10 @@ fn ban_one(app: &App, tx: &mut Tx<'_>, now: UnixTime, group: &Group, pattern: Ba
     }
     if !tx.ban(&group.group, &pattern)? {
         if tx.bans(&group.group)?.len() >= MOST {
-            return Err(refuse(ProblemCode::Conflict, format!("{} has {MOST} bans: lift some, or ban a domain", group.list)));
+            return Err(refuse(
+                ProblemCode::Conflict,
+                format!("{} has {MOST} bans: lift some, or ban a domain", group.list),
+            ));
         }
         tx.push(Change::BanSet { group: group.group, pattern: pattern.clone(), banned: true })?;
     }

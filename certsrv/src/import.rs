@@ -28,7 +28,11 @@ const MOST: usize = 100_000;
 const CHUNK: usize = 1000;
 
 /// `ImportAccounts`.
-pub(crate) async fn accounts(app: Arc<App>, _: Caller, request: ImportAccountsRequest) -> Result<ImportReport, Problem> {
+pub(crate) async fn accounts(
+    app: Arc<App>,
+    _: Caller,
+    request: ImportAccountsRequest,
+) -> Result<ImportReport, Problem> {
     let ImportAccountsRequest { lines, dry_run, strict } = request;
     let one = |_: &App, tx: &mut Tx<'_>, _: UnixTime, line: &ImportLine| account(tx, line);
     import(&app, lines, dry_run, strict, one).await.map_err(Failure::into_problem)

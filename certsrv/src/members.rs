@@ -49,12 +49,7 @@ async fn change_own(app: Arc<App>, caller: Caller, request: ListRequest, joins: 
         })
         .await?;
     hit(if joins { "certsrv.join.before-answer" } else { "certsrv.leave.before-answer" });
-    Ok(Membership {
-        list: request.list,
-        address: account.address,
-        member: joins && waits_for.is_none(),
-        waits_for,
-    })
+    Ok(Membership { list: request.list, address: account.address, member: joins && waits_for.is_none(), waits_for })
 }
 
 /// An account joins: at once, or by a request for what is missing.
@@ -240,7 +235,10 @@ pub(crate) fn suspend_memberships(tx: &mut Tx<'_>, address: &MailAddress, serial
             tx.push(Change::MemberSuspended { group, address: address.clone() })?;
             // The account stays an owner, but nobody can act as one until it has a key again.
             let list = tx.list_of(&group)?;
-            owned_alone(tx, address)?.iter().filter(|owned| Some(*owned) == list.as_ref()).for_each(events::owner_without_key);
+            owned_alone(tx, address)?
+                .iter()
+                .filter(|owned| Some(*owned) == list.as_ref())
+                .for_each(events::owner_without_key);
         }
     }
     Ok(())

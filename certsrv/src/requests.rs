@@ -91,7 +91,8 @@ pub(crate) fn ask(
         Missing::Mailbox => {
             let notice = Notice::Confirm { to: account.address.clone(), request: request.id };
             if !notices::queue(app, tx, now, notice)? {
-                let detail = format!("{} wants mailboxes confirmed, and no mail can be sent here: ask an owner", group.list);
+                let detail =
+                    format!("{} wants mailboxes confirmed, and no mail can be sent here: ask an owner", group.list);
                 return Err(refuse(ProblemCode::Unavailable, detail));
             }
         }
@@ -176,12 +177,7 @@ pub(crate) fn confirm(
 
 /// Does what a request to join or an invitation asks for, once nothing is missing: in the same commit as what was missing
 /// last. Another key is certified when its holder asks again. Returns what it waits for still.
-pub(crate) fn complete(
-    app: &App,
-    tx: &mut Tx<'_>,
-    now: UnixTime,
-    id: &RequestId,
-) -> Result<Option<WaitsFor>, Failure> {
+pub(crate) fn complete(app: &App, tx: &mut Tx<'_>, now: UnixTime, id: &RequestId) -> Result<Option<WaitsFor>, Failure> {
     let Some(request) = tx.request(id)? else { return Ok(None) };
     let Some(group) = group_of(tx, &request)? else { return Ok(Some(waits_for(tx, &request)?)) };
     let address = request.wish.address();

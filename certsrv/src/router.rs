@@ -2,8 +2,8 @@
 
 use crate::app::App;
 use crate::{
-    accounts, bans, est, feed, group_certificates, groups, import, members, options, publish, requests, revoke, roster, services,
-    status,
+    accounts, bans, est, feed, group_certificates, groups, import, members, options, publish, requests, revoke, roster,
+    services, status,
 };
 use axum::Router;
 use axum::routing::get;

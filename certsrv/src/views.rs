@@ -23,10 +23,9 @@ pub(crate) fn of(change: &Change, before: &Tx<'_>) -> Result<Views, StoreError> 
             Some(ExploderChange::GroupCreated { group: *group, list: list.clone(), settings: settings.clone() }),
         ),
         Change::GroupSet { group, mode, history, settings, .. } => group_set(group, *mode, *history, settings, before)?,
-        Change::GroupDeleted { group } => (
-            Some(GroupsrvChange::GroupDeleted { group: *group }),
-            Some(ExploderChange::GroupDeleted { group: *group }),
-        ),
+        Change::GroupDeleted { group } => {
+            (Some(GroupsrvChange::GroupDeleted { group: *group }), Some(ExploderChange::GroupDeleted { group: *group }))
+        }
         Change::MemberSet { group, address, options, .. } => match member(group, address, before)? {
             // Told when it is known to the exploder at all: `members::key_memberships`.
             Member { state: MemberState::Pending, .. } => (None, None),

@@ -192,9 +192,7 @@ pub(super) async fn run(at: &At<'_>, command: Group) -> Outcome<()> {
                 groups.iter().map(|g| format!("{}\t{}\t{} members\towner {}", g.list, g.group, g.members, g.owner));
             at.show(&groups, &lines.collect::<Vec<_>>().join("\n"))
         }
-        Group::AddOwner { list, address } => {
-            at.changed(&at.call::<AddOwner>(&MemberRequest { list, address }).await?)
-        }
+        Group::AddOwner { list, address } => at.changed(&at.call::<AddOwner>(&MemberRequest { list, address }).await?),
         Group::RemoveOwner { list, address } => {
             at.changed(&at.call::<RemoveOwner>(&MemberRequest { list, address }).await?)
         }
@@ -210,9 +208,7 @@ fn details(found: &GroupDetails) -> Outcome<String> {
     let mut put = |name: &str, value: &serde_json::Value| {
         let text = match value {
             serde_json::Value::String(text) => text.clone(),
-            serde_json::Value::Array(all) => {
-                all.iter().filter_map(|one| one.as_str()).collect::<Vec<_>>().join(", ")
-            }
+            serde_json::Value::Array(all) => all.iter().filter_map(|one| one.as_str()).collect::<Vec<_>>().join(", "),
             other => other.to_string(),
         };
         lines.push(format!("{name}: {text}"));

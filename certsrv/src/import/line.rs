@@ -29,8 +29,9 @@ fn word<T: Copy>(name: &str, found: Option<&String>, known: &[(&str, T)]) -> Res
     let Some(text) = found.map(|text| text.trim()).filter(|text| !text.is_empty()) else { return Ok(None) };
     let hit = known.iter().find(|(word, _)| text.eq_ignore_ascii_case(word));
     let wanted = || known.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(" or ");
-    hit.map(|(_, value)| Some(*value))
-        .ok_or_else(|| refuse(ProblemCode::BadRequest, format!("{name}: {:?} where {} is wanted", shown(text), wanted())))
+    hit.map(|(_, value)| Some(*value)).ok_or_else(|| {
+        refuse(ProblemCode::BadRequest, format!("{name}: {:?} where {} is wanted", shown(text), wanted()))
+    })
 }
 
 /// What was written, as far as it can be shown on one line.

@@ -29,12 +29,7 @@ pub(crate) async fn list(
     read_as(app, caller, move |tx, who| list_all(tx, who, UnixTime::now(), request.list.as_ref())).await
 }
 
-fn list_all(
-    tx: &Tx<'_>,
-    who: &Who,
-    now: UnixTime,
-    list: Option<&ListAddress>,
-) -> Result<Vec<api::Request>, Failure> {
+fn list_all(tx: &Tx<'_>, who: &Who, now: UnixTime, list: Option<&ListAddress>) -> Result<Vec<api::Request>, Failure> {
     let only = list.map(|list| who.group(tx, list, Need::Owner)).transpose()?.map(|(group, _)| group.group);
     let mut found = Vec::new();
     for request in tx.requests()?.into_iter().filter(|request| now < request.expires) {
