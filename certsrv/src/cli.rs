@@ -78,7 +78,7 @@ enum Account {
         password_file: Option<PathBuf>,
     },
     /// Makes accounts without password or key from a table with a column `address`, and reports on every line
-    Import(tables::Import),
+    Import(tables::Table),
     /// Makes a one-time token with which the account enrols its first key
     Token {
         /// The account
@@ -129,5 +129,16 @@ fn on_off(text: &str) -> Result<bool, String> {
         "on" => Ok(true),
         "off" => Ok(false),
         _ => Err("on or off is wanted".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
     }
 }

@@ -2,7 +2,7 @@
 
 use super::parse;
 use super::run::{At, Outcome};
-use super::tables::{self, Import};
+use super::tables::{self, Table};
 use clap::Subcommand;
 use twinseal_proto::api::admin::Nothing;
 use twinseal_proto::api::admin::certsrv::{CreateGroup as CreateGroupCall, CreateGroupRequest, ListGroups};
@@ -59,7 +59,7 @@ pub(super) enum Group {
         /// The list
         list: ListAddress,
         #[command(flatten)]
-        import: Import,
+        table: Table,
     },
 }
 
@@ -197,7 +197,7 @@ pub(super) async fn run(at: &At<'_>, command: Group) -> Outcome<()> {
             at.changed(&at.call::<RemoveOwner>(&MemberRequest { list, address }).await?)
         }
         Group::Export { list } => tables::export(at, list).await,
-        Group::Import { list, import } => tables::import_members(at, list, import).await,
+        Group::Import { list, table } => tables::import_members(at, list, table).await,
     }
 }
 

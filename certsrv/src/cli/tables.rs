@@ -20,7 +20,7 @@ const COLUMNS: [&str; 5] = ["address", "role", "delivery", "own_posts", "hidden"
 const MAX_FILE: u64 = 32 * 1024 * 1024;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Import {
+pub(super) struct Table {
     /// The table
     #[arg(long, value_name = "FILE")]
     file: PathBuf,
@@ -43,13 +43,13 @@ enum Format {
     Json,
 }
 
-pub(super) async fn import_members(at: &At<'_>, list: ListAddress, asked: Import) -> Outcome<()> {
+pub(super) async fn import_members(at: &At<'_>, list: ListAddress, asked: Table) -> Outcome<()> {
     let lines = lines(&asked, &COLUMNS)?;
     let request = ImportMembersRequest { list, lines, dry_run: asked.dry_run, strict: asked.strict };
     report(at, &at.call::<ImportMembers>(&request).await?, &asked)
 }
 
-pub(super) async fn import_accounts(at: &At<'_>, asked: Import) -> Outcome<()> {
+pub(super) async fn import_accounts(at: &At<'_>, asked: Table) -> Outcome<()> {
     let lines = lines(&asked, &["address"])?;
     let request = ImportAccountsRequest { lines, dry_run: asked.dry_run, strict: asked.strict };
     report(at, &at.call::<ImportAccounts>(&request).await?, &asked)
@@ -57,7 +57,7 @@ pub(super) async fn import_accounts(at: &At<'_>, asked: Import) -> Outcome<()> {
 
 /// Shows what became of the lines; those that stay as they are are only counted. Fails when nothing was done that should
 /// have been.
-fn report(at: &At<'_>, report: &ImportReport, asked: &Import) -> Outcome<()> {
+fn report(at: &At<'_>, report: &ImportReport, asked: &Table) -> Outcome<()> {
     let count = |what| report.lines.iter().filter(|line| line.what == what).count();
     let mut text: Vec<String> = report
         .lines
@@ -84,7 +84,7 @@ fn report(at: &At<'_>, report: &ImportReport, asked: &Import) -> Outcome<()> {
     Ok(())
 }
 
-fn lines(asked: &Import, columns: &[&str]) -> Outcome<Vec<ImportLine>> {
+fn lines(asked: &Table, columns: &[&str]) -> Outcome<Vec<ImportLine>> {
     let at = |e: &dyn std::fmt::Display| format!("{}: {e}", asked.file.display());
     let text = read(&asked.file).map_err(|e| at(&e))?;
     let json = asked.file.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json"));
