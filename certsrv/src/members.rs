@@ -61,10 +61,14 @@ fn join_own(
     address: &MailAddress,
 ) -> Result<Option<WaitsFor>, Failure> {
     let (group, account) = (group(tx, list)?, account(tx, address)?);
-    let by = if requests::invited(tx, now, &group.group, address)? { By::Invited } else { By::Member };
+    let invitation = requests::invitation(tx, now, &group.group, address)?;
+    let by = if invitation.is_some() { By::Invited } else { By::Member };
     let banned = bans::banned(tx, &group.group, address)?;
     match decide::join(&group, tx.member(&group.group, address)?.as_ref(), by, banned) {
-        Decision::Do => admit(app, tx, now, &group, &account, by).map(|()| None),
+        Decision::Do => match invitation {
+            Some(invitation) => requests::confirm(app, tx, now, &invitation, None),
+            None => admit(app, tx, now, &group, &account, by).map(|()| None),
+        },
         Decision::Nothing => Ok(None),
         Decision::Ask(missing) => requests::ask(app, tx, now, &group, &account, missing).map(Some),
         Decision::Refuse(problem) => Err(problem.into()),

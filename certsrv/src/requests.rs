@@ -137,7 +137,7 @@ fn invite_one(
     if decide::mailbox_of(address).map(|list| tx.group(&list)).transpose()?.flatten().is_some() {
         return Err(refuse(ProblemCode::Conflict, format!("{address} is a list's own address")));
     }
-    if invited(tx, now, &group.group, address)? {
+    if invitation(tx, now, &group.group, address)?.is_some() {
         return Ok(());
     }
     let made = make(tx, now, Wish::Invitation { group: group.group, address: address.clone() }, false)?;
@@ -145,10 +145,15 @@ fn invite_one(
     Ok(())
 }
 
-/// Whether an invitation to this group waits for the address.
-pub(crate) fn invited(tx: &Tx<'_>, now: UnixTime, group: &GroupId, address: &MailAddress) -> Result<bool, StoreError> {
-    let invitation = |request: &Request| matches!(&request.wish, Wish::Invitation { group: to, .. } if to == group);
-    Ok(waiting_for(tx, now, address)?.iter().any(invitation))
+/// The invitation to this group that waits for the address.
+pub(crate) fn invitation(
+    tx: &Tx<'_>,
+    now: UnixTime,
+    group: &GroupId,
+    address: &MailAddress,
+) -> Result<Option<RequestId>, StoreError> {
+    let invitation = |request: &&Request| matches!(&request.wish, Wish::Invitation { group: to, .. } if to == group);
+    Ok(waiting_for(tx, now, address)?.iter().find(invitation).map(|request| request.id))
 }
 
 /// The request with this name, as long as it waits.
@@ -162,7 +167,7 @@ pub(crate) fn no_request(id: &RequestId) -> Failure {
     refuse(ProblemCode::NotFound, format!("there is no request {id}, or it has ended"))
 }
 
-/// The mailbox confirmed a request, with this token. Returns what it waits for still; `None`: it is done or has ended.
+/// The mailbox confirmed a request with this token, or the invited account accepted with its own key. Returns what it waits for still; `None`: it is done or has ended.
 pub(crate) fn confirm(
     app: &App,
     tx: &mut Tx<'_>,

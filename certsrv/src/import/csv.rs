@@ -5,6 +5,9 @@
 //! may begin so (RFC 5322 section 3.2.3). Such a cell is written with an apostrophe before it, and one that begins with an
 //! apostrophe too; reading takes exactly that apostrophe off again, so that what was exported comes back as it was.
 
+use std::iter::Peekable;
+use std::str::Chars;
+
 /// Longest cell in octets.
 const MAX_CELL: usize = 1024;
 
@@ -41,19 +44,8 @@ pub(crate) fn read(text: &str) -> Result<Vec<Row>, CsvError> {
         loop {
             let mut cell = String::new();
             let quoted = rest.next_if_eq(&'"').is_some();
-            while quoted {
-                match rest.next() {
-                    None => return Err(CsvError::Quote(begins)),
-                    // Two stand for one.
-                    Some('"') if rest.next_if_eq(&'"').is_none() => break,
-                    Some(c) => {
-                        line += u64::from(c == '\n');
-                        cell.push(c);
-                    }
-                }
-                if cell.len() > MAX_CELL {
-                    return Err(CsvError::Long(begins));
-                }
+            if quoted {
+                line += quoted_cell(&mut rest, &mut cell, begins)?;
             }
             while let Some(c) = rest.next_if(|c| !matches!(c, ',' | '\n' | '\r')) {
                 if quoted || c == '"' {
@@ -76,6 +68,25 @@ pub(crate) fn read(text: &str) -> Result<Vec<Row>, CsvError> {
         }
     }
     Ok(rows)
+}
+
+/// Reads a cell up to the quotation mark that ends it; how many line ends are in it.
+fn quoted_cell(rest: &mut Peekable<Chars<'_>>, cell: &mut String, begins: u64) -> Result<u64, CsvError> {
+    let mut lines = 0;
+    loop {
+        match rest.next() {
+            None => return Err(CsvError::Quote(begins)),
+            // Two stand for one.
+            Some('"') if rest.next_if_eq(&'"').is_none() => return Ok(lines),
+            Some(c) => {
+                lines += u64::from(c == '\n');
+                cell.push(c);
+            }
+        }
+        if cell.len() > MAX_CELL {
+            return Err(CsvError::Long(begins));
+        }
+    }
 }
 
 /// Takes off the apostrophe that [`write`] put before a cell.
