@@ -2,14 +2,18 @@
 
 use crate::cert::serial::Serial;
 use crate::change::Change;
-use crate::rows::{Account, Certificate, Group, GroupKey, Holder, Member, Pin, TokenPurpose, TokenRow, TokenUse};
+use crate::rows::{
+    Account, Certificate, Group, GroupKey, Holder, Member, NoticeRow, Pin, Request, TokenPurpose, TokenRow, TokenUse,
+};
 use crate::store::Tx;
 use crate::views::inconsistent;
-use twinseal_proto::api::admin::certsrv::{MemberRole, MemberState, RevocationReason};
+use twinseal_proto::api::admin::certsrv::{KeyChangePolicy, MemberRole, MemberState, RevocationReason};
+use twinseal_proto::api::groups::RosterVisibility;
+use twinseal_proto::api::members::MemberOptions;
 use twinseal_proto::api::services::ServiceRole;
 use twinseal_proto::cms::certificate::CertificateKey;
 use twinseal_proto::encoding::{B64, Digest};
-use twinseal_proto::ids::{GroupId, MailAddress, MemberNumber};
+use twinseal_proto::ids::{GroupId, MailAddress, MemberNumber, RequestId};
 use twinseal_proto::time::UnixTime;
 use twinseal_svc::store::StoreError;
 
@@ -43,13 +47,33 @@ pub(crate) fn apply(change: &Change, tx: &mut Tx<'_>) -> Result<(), StoreError> 
                 list: list.clone(),
                 owner: owner.clone(),
                 join: *join,
+                key_change: KeyChangePolicy::default(),
                 mode: *mode,
                 history: *history,
                 settings: settings.clone(),
+                roster: RosterVisibility::default(),
+                notices: true,
                 members: 0,
                 owners: 0,
             };
             tx.put_group(list, &row)
+        }
+        Change::GroupSet { group, join, key_change, mode, history, settings, roster, notices } => {
+            with_group(group, tx, |row| {
+                (row.join, row.key_change, row.mode, row.history) = (*join, *key_change, *mode, *history);
+                (row.settings, row.roster, row.notices) = (settings.clone(), *roster, *notices);
+            })
+        }
+        Change::GroupDeleted { group } => group_deleted(group, tx),
+        Change::BanSet { group, pattern, banned: true } => tx.put_ban(group, pattern),
+        Change::BanSet { group, pattern, banned: false } => {
+            tx.delete_ban(group, pattern);
+            Ok(())
+        }
+        Change::MemberSet { group, address, role, options } => {
+            let before = tx.member(group, address)?.map(|row| row.role);
+            with_member(group, address, tx, |row| (row.role, row.options) = (*role, options.clone()))?;
+            if before == Some(*role) { Ok(()) } else { count_role(group, *role, tx) }
         }
         Change::MemberAdded { group, address, handle, number, role, serial } => {
             let state = if serial.is_some() { MemberState::Active } else { MemberState::Pending };
@@ -60,6 +84,7 @@ pub(crate) fn apply(change: &Change, tx: &mut Tx<'_>) -> Result<(), StoreError> 
                 role: *role,
                 state,
                 serial: *serial,
+                options: MemberOptions::default(),
             };
             tx.put_member(group, &row)?;
             count(group, *role, true, tx)?;
@@ -79,6 +104,33 @@ pub(crate) fn apply(change: &Change, tx: &mut Tx<'_>) -> Result<(), StoreError> 
             tx.delete_member(group, address);
             count(group, row.role, false, tx)
         }
+        Change::RequestMade { request } => tx.put_request(request),
+        Change::RequestConfirmed { request, token } => {
+            if let Some(token) = token
+                && let Some(row) = tx.token(token)?
+            {
+                tx.delete_token(row.expires, token);
+            }
+            with_request(request, tx, |row| row.confirmed = true)
+        }
+        Change::RequestApproved { request, group } => with_request(request, tx, |row| match group {
+            Some(group) if !row.approved.contains(group) => row.approved.push(*group),
+            Some(_) => {}
+            None => row.by_administrator = true,
+        }),
+        Change::RequestEnded { request, .. } => {
+            if let Some(row) = tx.request(request)? {
+                tx.delete_request(&row);
+            }
+            Ok(())
+        }
+        Change::NoticeQueued { id, notice, made } => {
+            tx.put_notice(&NoticeRow { id: *id, notice: notice.clone(), made: *made })
+        }
+        Change::NoticeDone { id, .. } => {
+            tx.delete_notice(id);
+            Ok(())
+        }
     }
 }
 
@@ -86,6 +138,12 @@ fn bound(address: &MailAddress, subject: Option<Digest>, tx: &mut Tx<'_>) -> Res
     let mut row = tx.account(address)?.ok_or_else(|| inconsistent("a change names an account that is not there"))?;
     row.bound = subject;
     tx.put_account(address, &row)
+}
+
+fn with_request(id: &RequestId, tx: &mut Tx<'_>, change: impl FnOnce(&mut Request)) -> Result<(), StoreError> {
+    let mut row = tx.request(id)?.ok_or_else(|| inconsistent("a change names a request that is not there"))?;
+    change(&mut row);
+    tx.put_request(&row)
 }
 
 fn token_made(
@@ -186,16 +244,42 @@ fn with_member(
     tx.put_member(group, &row)
 }
 
-fn count(group: &GroupId, role: MemberRole, more: bool, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+fn with_group(group: &GroupId, tx: &mut Tx<'_>, change: impl FnOnce(&mut Group)) -> Result<(), StoreError> {
     let list = tx.list_of(group)?.ok_or_else(|| inconsistent("a change names a group that is not there"))?;
     let mut row = tx.group(&list)?.ok_or_else(|| inconsistent("a group without its list"))?;
-    let owner = u64::from(role == MemberRole::Owner);
-    if more {
-        (row.members, row.owners) = (row.members + 1, row.owners + owner);
-    } else {
-        (row.members, row.owners) = (row.members.saturating_sub(1), row.owners.saturating_sub(owner));
-    }
+    change(&mut row);
     tx.put_group(&list, &row)
+}
+
+fn group_deleted(group: &GroupId, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    let list = tx.list_of(group)?.ok_or_else(|| inconsistent("a change names a group that is not there"))?;
+    for member in tx.members(group)? {
+        tx.delete_member(group, &member.address);
+    }
+    for pattern in tx.bans(group)? {
+        tx.delete_ban(group, &pattern);
+    }
+    tx.delete_group(group, &list);
+    Ok(())
+}
+
+fn count(group: &GroupId, role: MemberRole, more: bool, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    let owner = u64::from(role == MemberRole::Owner);
+    with_group(group, tx, |row| {
+        if more {
+            (row.members, row.owners) = (row.members + 1, row.owners + owner);
+        } else {
+            (row.members, row.owners) = (row.members.saturating_sub(1), row.owners.saturating_sub(owner));
+        }
+    })
+}
+
+/// A member became an owner, or an owner a member.
+fn count_role(group: &GroupId, role: MemberRole, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    with_group(group, tx, |row| match role {
+        MemberRole::Owner => row.owners += 1,
+        MemberRole::Member => row.owners = row.owners.saturating_sub(1),
+    })
 }
 
 fn used_number(number: MemberNumber, tx: &mut Tx<'_>) -> Result<(), StoreError> {

@@ -2,13 +2,16 @@
 
 use crate::cert::serial::Serial;
 use crate::change::Change;
-use crate::rows::{Holder, TokenPurpose};
+use crate::rows::{Holder, Notice, NoticeEnd, Request, RequestEnd, TokenPurpose};
 use serde::Serialize;
 use std::fmt;
 use twinseal_proto::api::admin::certsrv::{MemberRole, RevocationReason};
+use twinseal_proto::api::groups::{JoinPolicy, KeyChangePolicy, RosterVisibility};
+use twinseal_proto::api::members::MemberOptions;
 use twinseal_proto::api::services::ServiceRole;
 use twinseal_proto::encoding::{B64, Digest};
-use twinseal_proto::ids::{GroupId, ListAddress, MailAddress};
+use twinseal_proto::feed::{DeliveryMode, History, ListSettings};
+use twinseal_proto::ids::{BanPattern, GroupId, ListAddress, MailAddress, NoticeId, RequestId};
 use twinseal_proto::time::UnixTime;
 
 /// Who caused it.
@@ -128,6 +131,30 @@ enum Event<'a> {
         list: &'a ListAddress,
         owner: &'a MailAddress,
     },
+    GroupSet {
+        group: &'a GroupId,
+        join: JoinPolicy,
+        key_change: KeyChangePolicy,
+        mode: DeliveryMode,
+        history: History,
+        settings: &'a ListSettings,
+        roster: RosterVisibility,
+        notices: bool,
+    },
+    GroupDeleted {
+        group: &'a GroupId,
+    },
+    BanSet {
+        group: &'a GroupId,
+        pattern: &'a BanPattern,
+        banned: bool,
+    },
+    MemberSet {
+        group: &'a GroupId,
+        address: &'a MailAddress,
+        role: MemberRole,
+        options: &'a MemberOptions,
+    },
     MemberAdded {
         group: &'a GroupId,
         address: &'a MailAddress,
@@ -147,6 +174,29 @@ enum Event<'a> {
         group: &'a GroupId,
         address: &'a MailAddress,
     },
+    RequestMade {
+        request: &'a Request,
+    },
+    RequestConfirmed {
+        request: &'a RequestId,
+    },
+    RequestApproved {
+        request: &'a RequestId,
+        group: Option<&'a GroupId>,
+    },
+    RequestEnded {
+        request: &'a RequestId,
+        end: RequestEnd,
+    },
+    NoticeQueued {
+        id: &'a NoticeId,
+        #[serde(flatten)]
+        notice: &'a Notice,
+    },
+    NoticeDone {
+        id: &'a NoticeId,
+        end: NoticeEnd,
+    },
 }
 
 impl<'a> Event<'a> {
@@ -162,12 +212,33 @@ impl<'a> Event<'a> {
             Change::CertificateRevoked { serial, reason } => Self::CertificateRevoked { serial, reason: *reason },
             Change::CertificateEnded { serial } => Self::CertificateEnded { serial },
             Change::GroupCreated { group, list, owner, .. } => Self::GroupCreated { group, list, owner },
+            Change::GroupSet { group, join, key_change, mode, history, settings, roster, notices } => Self::GroupSet {
+                group,
+                join: *join,
+                key_change: *key_change,
+                mode: *mode,
+                history: *history,
+                settings,
+                roster: *roster,
+                notices: *notices,
+            },
+            Change::GroupDeleted { group } => Self::GroupDeleted { group },
+            Change::BanSet { group, pattern, banned } => Self::BanSet { group, pattern, banned: *banned },
+            Change::MemberSet { group, address, role, options } => {
+                Self::MemberSet { group, address, role: *role, options }
+            }
             Change::MemberAdded { group, address, role, serial, .. } => {
                 Self::MemberAdded { group, address, role: *role, serial: serial.as_ref() }
             }
             Change::MemberKeyed { group, address, serial } => Self::MemberKeyed { group, address, serial },
             Change::MemberSuspended { group, address } => Self::MemberSuspended { group, address },
             Change::MemberLeft { group, address } => Self::MemberLeft { group, address },
+            Change::RequestMade { request } => Self::RequestMade { request },
+            Change::RequestConfirmed { request, .. } => Self::RequestConfirmed { request },
+            Change::RequestApproved { request, group } => Self::RequestApproved { request, group: group.as_ref() },
+            Change::RequestEnded { request, end } => Self::RequestEnded { request, end: *end },
+            Change::NoticeQueued { id, notice, .. } => Self::NoticeQueued { id, notice },
+            Change::NoticeDone { id, end } => Self::NoticeDone { id, end: *end },
         }
     }
 }

@@ -2,12 +2,14 @@
 
 use crate::authn::password::PasswordHash;
 use crate::cert::serial::Serial;
-use crate::rows::{Holder, TokenPurpose};
+use crate::rows::{Holder, Notice, NoticeEnd, Request, RequestEnd, TokenPurpose};
 use serde::{Deserialize, Serialize};
 use twinseal_proto::api::admin::certsrv::{JoinPolicy, MemberRole, RevocationReason};
+use twinseal_proto::api::groups::{KeyChangePolicy, RosterVisibility};
+use twinseal_proto::api::members::MemberOptions;
 use twinseal_proto::encoding::{B64, Digest};
 use twinseal_proto::feed::{DeliveryMode, History, ListSettings};
-use twinseal_proto::ids::{GroupId, Handle, ListAddress, MailAddress, MemberNumber};
+use twinseal_proto::ids::{BanPattern, GroupId, Handle, ListAddress, MailAddress, MemberNumber, NoticeId, RequestId};
 use twinseal_proto::time::UnixTime;
 
 /// A change. Facts only: what follows from a fact (an account's new certificate gives its memberships a key) is a
@@ -45,6 +47,21 @@ pub(crate) enum Change {
         history: History,
         settings: ListSettings,
     },
+    /// A group has these settings now.
+    GroupSet {
+        group: GroupId,
+        join: JoinPolicy,
+        key_change: KeyChangePolicy,
+        mode: DeliveryMode,
+        history: History,
+        settings: ListSettings,
+        roster: RosterVisibility,
+        notices: bool,
+    },
+    /// A group is no more, nor its memberships and bans. Its requests and certificates ended in the same commit.
+    GroupDeleted { group: GroupId },
+    /// A group lets in nobody whom this pattern means, or does again.
+    BanSet { group: GroupId, pattern: BanPattern, banned: bool },
     /// An account belongs to a group; without a serial number its membership is pending.
     MemberAdded {
         group: GroupId,
@@ -56,10 +73,24 @@ pub(crate) enum Change {
     },
     /// A membership has this certificate now: its first, or another one.
     MemberKeyed { group: GroupId, address: MailAddress, serial: Serial },
+    /// A membership has this role and these options now.
+    MemberSet { group: GroupId, address: MailAddress, role: MemberRole, options: MemberOptions },
     /// A membership has no live certificate any more.
     MemberSuspended { group: GroupId, address: MailAddress },
     /// A membership ended.
     MemberLeft { group: GroupId, address: MailAddress },
+    /// Something was asked for and waits.
+    RequestMade { request: Request },
+    /// The mailbox confirmed a request; the token with which it did so is used up.
+    RequestConfirmed { request: RequestId, token: Option<Digest> },
+    /// An owner of this group approved a request; without a group an administrator did.
+    RequestApproved { request: RequestId, group: Option<GroupId> },
+    /// A request waits no longer.
+    RequestEnded { request: RequestId, end: RequestEnd },
+    /// Somebody is to be told something by mail.
+    NoticeQueued { id: NoticeId, notice: Notice, made: UnixTime },
+    /// That mail needs no more attention.
+    NoticeDone { id: NoticeId, end: NoticeEnd },
 }
 
 /// Certsrv's own body as it is written: the change, and whether more of the same commit follows.

@@ -1,15 +1,18 @@
 //! The command line: what can be asked for. Everything but `init`, `serve` and `check-config` is a call on the admin
 //! socket of the running service.
 
+mod groups;
+mod members;
+mod requests;
 mod run;
+mod tables;
 
 use crate::config::CaKeyType;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
-use twinseal_proto::api::admin::certsrv::{JoinPolicy, RevocationReason};
+use twinseal_proto::api::admin::certsrv::RevocationReason;
 use twinseal_proto::api::services::ServiceRole;
-use twinseal_proto::feed::{ContentPolicy, History, PostLevel};
-use twinseal_proto::ids::{ListAddress, MailAddress};
+use twinseal_proto::ids::MailAddress;
 
 /// Twinseal's certificate server: accounts, groups, memberships, certificates, the signed feed.
 #[derive(Debug, Parser)]
@@ -44,10 +47,13 @@ enum Command {
     Account(Account),
     /// Groups and their lists
     #[command(subcommand)]
-    Group(Group),
+    Group(groups::Group),
     /// Who belongs to a list
     #[command(subcommand)]
-    Member(Member),
+    Member(members::Member),
+    /// What waits for an owner or a mailbox
+    #[command(subcommand)]
+    Request(requests::Request),
     /// groupsrv and exploders
     #[command(subcommand)]
     Service(Service),
@@ -71,6 +77,8 @@ enum Account {
         #[arg(long, value_name = "FILE")]
         password_file: Option<PathBuf>,
     },
+    /// Makes accounts without password or key from a table with a column `address`, and reports on every line
+    Import(tables::Table),
     /// Makes a one-time token with which the account enrols its first key
     Token {
         /// The account
@@ -80,70 +88,6 @@ enum Account {
     Unbind {
         /// The account
         address: MailAddress,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-enum Group {
-    /// Makes a group with its list
-    Create(CreateGroup),
-    /// Lists the groups
-    List,
-}
-
-#[derive(Debug, clap::Args)]
-struct CreateGroup {
-    /// The list's address
-    list: ListAddress,
-    /// The account that owns it
-    #[arg(long, value_name = "ADDRESS")]
-    owner: MailAddress,
-    /// Who may join
-    #[arg(long, value_parser = parse::<JoinPolicy>, default_value = "closed", value_name = "open|closed")]
-    join: JoinPolicy,
-    /// How sure it must be who posts
-    #[arg(long, value_parser = parse::<PostLevel>, default_value = "submission", value_name = "from|submission")]
-    post: PostLevel,
-    /// Which messages members may open
-    #[arg(long, value_parser = parse::<History>, default_value = "since-join", value_name = "since-join|all")]
-    history: History,
-    /// Which content encryption is taken
-    #[arg(long, value_parser = parse::<ContentPolicy>, default_value = "cbc-allowed",
-          value_name = "cbc-allowed|aead-required")]
-    content: ContentPolicy,
-    /// Takes 3DES content too, which is weak
-    #[arg(long)]
-    legacy_3des: bool,
-    /// Largest message in octets
-    #[arg(long, default_value_t = 10 * 1024 * 1024, value_name = "OCTETS")]
-    max_size: u64,
-    /// A phrase for people
-    #[arg(long, default_value = "", value_name = "TEXT")]
-    description: String,
-}
-
-#[derive(Debug, Subcommand)]
-enum Member {
-    /// Puts accounts into a list; all or none
-    Add {
-        /// The list
-        list: ListAddress,
-        /// The accounts
-        #[arg(required = true)]
-        addresses: Vec<MailAddress>,
-    },
-    /// Takes accounts out of a list; all or none
-    Remove {
-        /// The list
-        list: ListAddress,
-        /// The accounts
-        #[arg(required = true)]
-        addresses: Vec<MailAddress>,
-    },
-    /// Lists the members
-    List {
-        /// The list
-        list: ListAddress,
     },
 }
 
@@ -182,4 +126,24 @@ impl From<Role> for ServiceRole {
 /// Takes a word as the wire format spells it.
 fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_json::from_value(serde_json::Value::String(text.to_owned())).map_err(|e| e.to_string())
+}
+
+/// Takes `on` or `off`.
+fn on_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("on or off is wanted".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
 }

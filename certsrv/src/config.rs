@@ -4,6 +4,7 @@ use crate::cert::profile::{AltName, service_name};
 use crate::saml::settings::SamlConfig;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use twinseal_proto::ids::MailAddress;
 
 /// Kind of the CAs' own keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -49,6 +50,18 @@ pub struct Config {
     pub password_memory_kib: u32,
     /// Log-in through a SAML identity provider; absent, there is none.
     pub saml: Option<SamlConfig>,
+    /// How certsrv sends its own mail; without it, nothing that needs a mail can be done.
+    pub mail: Option<Mail>,
+}
+
+/// The way of certsrv's own mail.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mail {
+    /// The smarthost, HOST:PORT.
+    pub smarthost: String,
+    /// Address that the mail is from.
+    pub from: MailAddress,
 }
 
 impl Default for Config {
@@ -70,6 +83,7 @@ impl Default for Config {
             // With two passes and one lane: the first choice of OWASP's password storage guide for Argon2id.
             password_memory_kib: 19_456,
             saml: None,
+            mail: None,
         }
     }
 }

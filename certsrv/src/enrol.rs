@@ -31,7 +31,7 @@ pub(crate) async fn enrol(app: &Arc<App>, credentials: Credentials, request: &[u
 
 async fn enrol_one(app: &Arc<App>, credentials: Credentials, request: &[u8]) -> Result<Vec<u8>, Failure> {
     // Step 1: who is it?
-    let Principal { account, token } = authenticate(app, credentials).await?;
+    let Principal { account, token, .. } = authenticate(app, credentials).await?;
     // Step 2: is the key theirs?
     let request = csr::read(request).map_err(|e| refuse(ProblemCode::BadRequest, e.to_string()))?;
     // Step 3: what may the certificate say?

@@ -2,9 +2,10 @@
 
 use crate::cert::serial::Serial;
 use crate::rows::Holder;
-use crate::session::Class;
+use crate::authn::Class;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use twinseal_proto::api::Problem;
+use twinseal_proto::ids::ListAddress;
 
 /// The counters of this service.
 pub(crate) struct Metrics {
@@ -69,4 +70,14 @@ pub(crate) fn service_joined(role: &str, pin: &str) {
 /// Members' certificates ran out.
 pub(crate) fn certificates_ended(count: usize) {
     tracing::info!(count, "members' certificates ran out");
+}
+
+/// The only owner of a list has no live certificate any more: nobody can act as its owner.
+pub(crate) fn owner_without_key(list: &ListAddress) {
+    tracing::warn!(%list, "the only owner has no live certificate: have the key renewed, or add another owner");
+}
+
+/// Requests ended because time passed.
+pub(crate) fn requests_swept(count: usize) {
+    tracing::info!(count, "requests ended or were done as time passed");
 }

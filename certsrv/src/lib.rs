@@ -18,8 +18,10 @@
 //! A log-in at a SAML identity provider (`saml/`) gives a session (`session.rs`) that step 1 takes in place of a password.
 //!
 //! `enrol.rs` runs the steps for a member and is reached by EST (`est.rs`); `group_certificates.rs` for a list,
-//! `services.rs` for a service, `accounts.rs` for an import. An answer to a one-time token that was lost is given again
-//! in `again.rs`. `members.rs` and `groups.rs` are joining and leaving.
+//! `services.rs` for a service, `accounts.rs` for an import with keys, `import.rs` for tables of accounts or members. An answer to a one-time token that was lost is given again
+//! in `again.rs`. `members.rs` is joining and leaving, `groups.rs` the lists and their settings, `requests.rs` what waits for
+//! a mailbox or an owner, `bans.rs`, `options.rs` and `roster.rs` the rest that owners and members may ask; whether they may
+//! is decided in `authority.rs` alone.
 //! Every change is one of `change.rs`; what each consumer is told of it is decided in `views.rs`.
 
 mod accounts;
@@ -28,6 +30,8 @@ mod app;
 mod apply;
 mod audit;
 mod authn;
+mod authority;
+mod bans;
 mod cert;
 mod change;
 pub mod cli;
@@ -42,16 +46,21 @@ mod feed;
 mod group_certificates;
 mod groups;
 mod identity;
+mod import;
 mod init;
 mod issue;
 mod layout;
 mod log;
 mod members;
+mod notices;
+mod options;
 mod parallel;
 mod publish;
 mod random;
 mod registry;
+mod requests;
 mod revoke;
+mod roster;
 mod router;
 mod rows;
 mod saml;
@@ -65,7 +74,7 @@ mod tests;
 mod views;
 
 /// The named steps at which the crash tests kill this daemon.
-pub const FAILPOINTS: [&str; 13] = [
+pub const FAILPOINTS: [&str; 15] = [
     "certsrv.enrol.before-issue",
     "certsrv.issue.after-audit",
     "certsrv.issue.after-sign",
@@ -77,6 +86,8 @@ pub const FAILPOINTS: [&str; 13] = [
     "certsrv.join.before-answer",
     "certsrv.leave.before-commit",
     "certsrv.leave.before-answer",
+    "certsrv.request.before-commit",
+    "certsrv.request.before-answer",
     "certsrv.service.before-answer",
     "certsrv.group-certificate.before-answer",
 ];

@@ -1,28 +1,29 @@
-//! Memberships: joining and leaving, by members and by administrators, and what a certificate's fate does to them.
+//! Memberships: joining and leaving, by members themselves, by owners and by administrators, and what a certificate's fate
+//! does to them. Leaving never waits for anything, least of all for mail.
 
 use crate::app::App;
 use crate::audit::Actor;
 use crate::authn::certificate;
+use crate::authority::{Who, change_as};
 use crate::cert::serial::Serial;
 use crate::change::Change;
-use crate::decide::{self, By, Decision};
-use crate::failure::Failure;
-use crate::random;
-use crate::rows::{Account, Group};
+use crate::decide::{self, By, Decision, Need};
+use crate::failure::{Failure, refuse};
+use crate::rows::{Account, Group, Notice, RequestEnd};
 use crate::store::Tx;
+use crate::{bans, events, notices, random, requests};
 use std::sync::Arc;
-use twinseal_proto::api::Problem;
-use twinseal_proto::api::admin::certsrv::{
-    Changed, ListMembersRequest, Member, MemberRole, MemberState, MembersRequest,
-};
-use twinseal_proto::api::groups::{ListRequest, Membership};
-use twinseal_proto::ids::{Handle, ListAddress, MailAddress, MemberNumber};
+use twinseal_proto::api::admin::certsrv::{Changed, MemberRole, MemberState, MembersRequest};
+use twinseal_proto::api::groups::{ListRequest, Membership, WaitsFor};
+use twinseal_proto::api::{Problem, ProblemCode};
+use twinseal_proto::feed::DeliveryOptions;
+use twinseal_proto::ids::{GroupId, Handle, ListAddress, MailAddress, MemberNumber};
 use twinseal_proto::time::UnixTime;
 use twinseal_svc::failpoint::hit;
 use twinseal_svc::http::Caller;
 use twinseal_svc::store::StoreError;
 
-/// `Join`: a member joins a list.
+/// `Join`: a member joins a list, or asks to.
 pub(crate) async fn join(app: Arc<App>, caller: Caller, request: ListRequest) -> Result<Membership, Problem> {
     change_own(app, caller, request, true).await.map_err(Failure::into_problem)
 }
@@ -34,85 +35,175 @@ pub(crate) async fn leave(app: Arc<App>, caller: Caller, request: ListRequest) -
 
 async fn change_own(app: Arc<App>, caller: Caller, request: ListRequest, joins: bool) -> Result<Membership, Failure> {
     let account = certificate::member(&app, &caller)?;
-    let (list, address) = (request.list.clone(), account.address.clone());
+    let (at, list, address) = (Arc::clone(&app), request.list.clone(), account.address.clone());
     hit(if joins { "certsrv.join.before-commit" } else { "certsrv.leave.before-commit" });
-    app.registry
+    let (waits_for, _) = app
+        .registry
         .commit(Actor::Account(account.address.clone()), move |tx| {
-            if joins { join_one(tx, &list, &address, By::Member) } else { leave_one(tx, &list, &address) }
+            let now = UnixTime::now();
+            if joins {
+                join_own(&at, tx, now, &list, &address)
+            } else {
+                leave_own(&at, tx, now, &list, &address).map(|()| None)
+            }
         })
         .await?;
     hit(if joins { "certsrv.join.before-answer" } else { "certsrv.leave.before-answer" });
-    Ok(Membership { list: request.list, address: account.address, member: joins })
+    Ok(Membership { list: request.list, address: account.address, member: joins && waits_for.is_none(), waits_for })
 }
 
-/// `AddMembers`: an administrator puts accounts in.
-pub(crate) async fn add(app: Arc<App>, _: Caller, request: MembersRequest) -> Result<Changed, Problem> {
-    change_many(app, request, |tx, list, address| join_one(tx, list, address, By::Administrator)).await
+/// An account joins: at once, or by a request for what is missing.
+fn join_own(
+    app: &App,
+    tx: &mut Tx<'_>,
+    now: UnixTime,
+    list: &ListAddress,
+    address: &MailAddress,
+) -> Result<Option<WaitsFor>, Failure> {
+    let (group, account) = (group(tx, list)?, account(tx, address)?);
+    let invitation = requests::invitation(tx, now, &group.group, address)?;
+    let by = if invitation.is_some() { By::Invited } else { By::Member };
+    let banned = bans::banned(tx, &group.group, address)?;
+    match decide::join(&group, tx.member(&group.group, address)?.as_ref(), by, banned) {
+        Decision::Do => match invitation {
+            Some(invitation) => requests::confirm(app, tx, now, &invitation, None),
+            None => admit(app, tx, now, &group, &account, by).map(|()| None),
+        },
+        Decision::Nothing => Ok(None),
+        Decision::Ask(missing) => requests::ask(app, tx, now, &group, &account, missing).map(Some),
+        Decision::Refuse(problem) => Err(problem.into()),
+    }
 }
 
-/// `RemoveMembers`: an administrator takes accounts out.
-pub(crate) async fn remove(app: Arc<App>, _: Caller, request: MembersRequest) -> Result<Changed, Problem> {
-    change_many(app, request, leave_one).await
+fn leave_own(
+    app: &App,
+    tx: &mut Tx<'_>,
+    now: UnixTime,
+    list: &ListAddress,
+    address: &MailAddress,
+) -> Result<(), Failure> {
+    let group = group(tx, list)?;
+    if tx.member(&group.group, address)?.is_none() {
+        return requests::end_those_of(tx, &group.group, address, RequestEnd::Rejected);
+    }
+    leave_one(app, tx, now, &group, address)?;
+    tell_owners(app, tx, now, &group, address, false)
 }
 
-async fn change_many(
-    app: Arc<App>,
-    request: MembersRequest,
-    one: impl Fn(&mut Tx<'_>, &ListAddress, &MailAddress) -> Result<(), Failure> + Send + 'static,
-) -> Result<Changed, Problem> {
-    let decide = move |tx: &mut Tx<'_>| {
-        group(tx, &request.list)?;
-        request.addresses.iter().try_for_each(|address| one(tx, &request.list, address))
+/// `AddMembers`: an owner or an administrator puts accounts in.
+pub(crate) async fn add(app: Arc<App>, caller: Caller, request: MembersRequest) -> Result<Changed, Problem> {
+    let decide = move |app: &App, tx: &mut Tx<'_>, who: &Who| {
+        let (group, _) = who.group(tx, &request.list, Need::Owner)?;
+        let now = UnixTime::now();
+        request.addresses.iter().try_for_each(|address| add_one(app, tx, now, &group, address, who.by()))
     };
-    let ((), sequence) = app.registry.commit(Actor::Administrator, decide).await.map_err(Failure::into_problem)?;
-    Ok(Changed { sequence })
+    change_as(app, caller, decide).await.map(|((), sequence)| Changed { sequence })
 }
 
-/// `ListMembers`.
-pub(crate) async fn list(app: Arc<App>, _: Caller, request: ListMembersRequest) -> Result<Vec<Member>, Problem> {
-    let read = move || -> Result<Vec<Member>, Failure> {
-        let view = app.registry.view();
-        let group = group(&view, &request.list)?;
-        let rows = view.members(&group.group)?;
-        Ok(rows
-            .into_iter()
-            .map(|row| Member {
-                address: row.address,
-                state: row.state,
-                role: row.role,
-                handle: row.handle,
-                serial: row.serial.map(|serial| serial.to_string()),
-            })
-            .collect())
+/// `RemoveMembers`: an owner or an administrator takes accounts out.
+pub(crate) async fn remove(app: Arc<App>, caller: Caller, request: MembersRequest) -> Result<Changed, Problem> {
+    let decide = move |app: &App, tx: &mut Tx<'_>, who: &Who| {
+        who.group(tx, &request.list, Need::Owner)?;
+        let now = UnixTime::now();
+        request.addresses.iter().try_for_each(|address| {
+            account(tx, address)?;
+            // Counted anew: another owner may have gone just now.
+            leave_one(app, tx, now, &group(tx, &request.list)?, address)
+        })
     };
-    let answer = tokio::task::spawn_blocking(read).await.map_err(Failure::from);
-    answer.and_then(|rows| rows).map_err(Failure::into_problem)
+    change_as(app, caller, decide).await.map(|((), sequence)| Changed { sequence })
 }
 
+/// Puts an account in, for an owner or an administrator.
+pub(crate) fn add_one(
+    app: &App,
+    tx: &mut Tx<'_>,
+    now: UnixTime,
+    group: &Group,
+    address: &MailAddress,
+    by: By,
+) -> Result<(), Failure> {
+    let account = account(tx, address)?;
+    let banned = bans::banned(tx, &group.group, address)?;
+    match decide::join(group, tx.member(&group.group, address)?.as_ref(), by, banned) {
+        Decision::Do => admit(app, tx, now, group, &account, by),
+        Decision::Nothing => Ok(()),
+        Decision::Refuse(problem) => Err(problem.into()),
+        Decision::Ask(_) => Err(refuse(ProblemCode::Conflict, "an owner's word waits for nobody")),
+    }
+}
+
+/// Ends a membership, if there is one.
+pub(crate) fn leave_one(
+    app: &App,
+    tx: &mut Tx<'_>,
+    now: UnixTime,
+    group: &Group,
+    address: &MailAddress,
+) -> Result<(), Failure> {
+    let member = tx.member(&group.group, address)?;
+    match (decide::leave(group, member.as_ref()), member) {
+        (Decision::Do, Some(member)) => {
+            let to = member.address.clone();
+            tx.push(Change::MemberLeft { group: group.group, address: member.address })?;
+            notices::queue(app, tx, now, Notice::Goodbye { to, list: group.list.clone() }).map(|_| ())
+        }
+        (Decision::Refuse(problem), _) => Err(problem.into()),
+        _ => Ok(()),
+    }
+}
+
+/// The account belongs to the group from now on: nothing waits for it any more, and it is told so.
+pub(crate) fn admit(
+    app: &App,
+    tx: &mut Tx<'_>,
+    now: UnixTime,
+    group: &Group,
+    account: &Account,
+    by: By,
+) -> Result<(), Failure> {
+    put_in(tx, group, account, MemberRole::Member)?;
+    requests::end_those_of(tx, &group.group, &account.address, RequestEnd::Done)?;
+    notices::queue(app, tx, now, Notice::Welcome { to: account.address.clone(), group: group.group })?;
+    match by {
+        By::Member | By::Invited => tell_owners(app, tx, now, group, &account.address, true),
+        // Who puts somebody in knows it.
+        By::Owner | By::Administrator => Ok(()),
+    }
+}
+
+fn tell_owners(
+    app: &App,
+    tx: &mut Tx<'_>,
+    now: UnixTime,
+    group: &Group,
+    address: &MailAddress,
+    joined: bool,
+) -> Result<(), Failure> {
+    if !group.notices || app.config.mail.is_none() {
+        return Ok(());
+    }
+    for to in owners(tx, &group.group)? {
+        let (list, address) = (group.list.clone(), address.clone());
+        notices::queue(app, tx, now, Notice::Membership { to, list, address, joined })?;
+    }
+    Ok(())
+}
+
+/// The group with this list.
 pub(crate) fn group(tx: &Tx<'_>, list: &ListAddress) -> Result<Group, Failure> {
     Ok(tx.group(list)?.ok_or_else(|| decide::no_list(list))?)
 }
 
-fn account(tx: &Tx<'_>, address: &MailAddress) -> Result<Account, Failure> {
+/// The account with this address.
+pub(crate) fn account(tx: &Tx<'_>, address: &MailAddress) -> Result<Account, Failure> {
     Ok(tx.account(address)?.ok_or_else(|| decide::no_account(address))?)
 }
 
-fn join_one(tx: &mut Tx<'_>, list: &ListAddress, address: &MailAddress, by: By) -> Result<(), Failure> {
-    let (group, account) = (group(tx, list)?, account(tx, address)?);
-    match decide::join(&group, tx.member(&group.group, address)?.as_ref(), by) {
-        Decision::Do => put_in(tx, &group, &account, MemberRole::Member),
-        Decision::Nothing => Ok(()),
-        Decision::Refuse(problem) => Err(problem.into()),
-    }
-}
-
-fn leave_one(tx: &mut Tx<'_>, list: &ListAddress, address: &MailAddress) -> Result<(), Failure> {
-    let (group, account) = (group(tx, list)?, account(tx, address)?);
-    match decide::leave(&group, tx.member(&group.group, address)?.as_ref()) {
-        Decision::Do => Ok(tx.push(Change::MemberLeft { group: group.group, address: account.address })?),
-        Decision::Nothing => Ok(()),
-        Decision::Refuse(problem) => Err(problem.into()),
-    }
+/// The owners of a group.
+pub(crate) fn owners(tx: &Tx<'_>, group: &GroupId) -> Result<Vec<MailAddress>, StoreError> {
+    let members = tx.members(group)?;
+    Ok(members.into_iter().filter(|row| row.role == MemberRole::Owner).map(|row| row.address).collect())
 }
 
 /// Adds a membership: active at once when the account has a live certificate, pending until it has one.
@@ -128,7 +219,14 @@ pub(crate) fn put_in(tx: &mut Tx<'_>, group: &Group, account: &Account, role: Me
 /// An account has a new certificate: all its memberships have it.
 pub(crate) fn key_memberships(tx: &mut Tx<'_>, address: &MailAddress, serial: Serial) -> Result<(), StoreError> {
     for group in tx.memberships(address)? {
+        let before = tx.member(&group, address)?;
         tx.push(Change::MemberKeyed { group, address: address.clone(), serial })?;
+        // The exploder hears of the membership now for the first time, with the options that everybody has.
+        if let Some(row) = before.filter(|row| row.state == MemberState::Pending)
+            && row.options.for_delivery() != DeliveryOptions::default()
+        {
+            tx.push(Change::MemberSet { group, address: row.address, role: row.role, options: row.options })?;
+        }
     }
     Ok(())
 }
@@ -139,7 +237,26 @@ pub(crate) fn suspend_memberships(tx: &mut Tx<'_>, address: &MailAddress, serial
         let hit = tx.member(&group, address)?;
         if hit.is_some_and(|row| row.state == MemberState::Active && row.serial == Some(serial)) {
             tx.push(Change::MemberSuspended { group, address: address.clone() })?;
+            // The account stays an owner, but nobody can act as one until it has a key again.
+            let list = tx.list_of(&group)?;
+            owned_alone(tx, address)?
+                .iter()
+                .filter(|owned| Some(*owned) == list.as_ref())
+                .for_each(events::owner_without_key);
         }
     }
     Ok(())
+}
+
+/// The lists of which this account is the only owner: it cannot be removed before each has another.
+pub(crate) fn owned_alone(tx: &Tx<'_>, address: &MailAddress) -> Result<Vec<ListAddress>, StoreError> {
+    let mut found = Vec::new();
+    for id in tx.memberships(address)? {
+        let owner = tx.member(&id, address)?.is_some_and(|row| row.role == MemberRole::Owner);
+        let Some(group) = tx.list_of(&id)?.map(|list| tx.group(&list)).transpose()?.flatten() else { continue };
+        if owner && group.owners <= 1 {
+            found.push(group.list);
+        }
+    }
+    Ok(found)
 }

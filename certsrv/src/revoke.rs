@@ -8,7 +8,7 @@ use crate::change::Change;
 use crate::failure::{Failure, refuse};
 use crate::rows::{Certificate, Holder};
 use crate::store::Tx;
-use crate::{events, members};
+use crate::{events, members, requests};
 use std::sync::Arc;
 use std::time::Duration;
 use twinseal_proto::api::admin::certsrv::{Changed, RevocationReason, RevokeRequest};
@@ -82,9 +82,16 @@ fn suspend(tx: &mut Tx<'_>, row: &Certificate) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Sees to members' certificates that ran out, until the service stops.
+/// Sees to members' certificates that ran out and to requests that nobody answered, until the service stops.
 pub(crate) async fn sweep(app: Arc<App>) {
     loop {
+        match requests::expire::sweep(&app, UnixTime::now()).await {
+            Ok(0) => {}
+            Ok(count) => events::requests_swept(count),
+            Err(failure) => {
+                failure.into_problem();
+            }
+        }
         match end_due(&app).await {
             Ok(0) => {}
             Ok(count) => {

@@ -1,7 +1,10 @@
 //! Every call that is served, and where.
 
 use crate::app::App;
-use crate::{accounts, est, feed, group_certificates, groups, members, publish, revoke, saml, services, status};
+use crate::{
+    accounts, bans, est, feed, group_certificates, groups, import, members, options, publish, requests, revoke, roster,
+    saml, services, status,
+};
 use axum::Router;
 use axum::routing::get;
 use std::sync::Arc;
@@ -9,6 +12,27 @@ use twinseal_proto::api;
 use twinseal_proto::api::admin::{GetStatus, certsrv as admin};
 use twinseal_svc::http::route;
 use twinseal_svc::telemetry;
+
+/// What members, owners and administrators may ask, each as far as `authority.rs` allows it: the same calls at both places.
+fn shared(router: Router<Arc<App>>) -> Router<Arc<App>> {
+    let router = route::<api::groups::ShowGroup, _, _, _>(router, groups::show);
+    let router = route::<api::groups::SetGroup, _, _, _>(router, groups::set);
+    let router = route::<api::groups::DeleteGroup, _, _, _>(router, groups::delete);
+    let router = route::<api::members::AddMembers, _, _, _>(router, members::add);
+    let router = route::<api::members::RemoveMembers, _, _, _>(router, members::remove);
+    let router = route::<api::members::ListMembers, _, _, _>(router, roster::list);
+    let router = route::<api::members::Who, _, _, _>(router, roster::who);
+    let router = route::<api::members::SetMember, _, _, _>(router, options::set);
+    let router = route::<api::members::AddOwner, _, _, _>(router, options::add_owner);
+    let router = route::<api::members::RemoveOwner, _, _, _>(router, options::remove_owner);
+    let router = route::<api::members::Invite, _, _, _>(router, requests::invite);
+    let router = route::<api::members::Ban, _, _, _>(router, bans::ban);
+    let router = route::<api::members::Unban, _, _, _>(router, bans::unban);
+    let router = route::<api::members::ListBans, _, _, _>(router, bans::list);
+    let router = route::<api::requests::ListRequests, _, _, _>(router, requests::answer::list);
+    let router = route::<api::requests::ApproveRequest, _, _, _>(router, requests::answer::approve);
+    route::<api::requests::RejectRequest, _, _, _>(router, requests::answer::reject)
+}
 
 /// The HTTPS listener: services, members, and everybody.
 pub(crate) fn https(app: &Arc<App>) -> Router {
@@ -18,6 +42,7 @@ pub(crate) fn https(app: &Arc<App>) -> Router {
     let router = route::<api::services::JoinService, _, _, _>(router, services::join);
     let router = route::<api::groups::Join, _, _, _>(router, members::join);
     let router = route::<api::groups::Leave, _, _, _>(router, members::leave);
+    let router = shared(route::<api::groups::MyGroups, _, _, _>(router, roster::mine));
     let router = route::<api::groups::ListCertificates, _, _, _>(router, publish::certificates);
     let router = route::<api::login::LoginCode, _, _, _>(router, saml::redeem);
     let router =
@@ -35,13 +60,13 @@ pub(crate) fn admin(app: &Arc<App>) -> Router {
     let router = Router::new();
     let router = route::<GetStatus, _, _, _>(router, status::status);
     let router = route::<admin::AddAccounts, _, _, _>(router, accounts::add);
+    let router = route::<admin::ImportAccounts, _, _, _>(router, import::accounts);
+    let router = route::<admin::ImportMembers, _, _, _>(router, import::members);
     let router = route::<admin::EnrolToken, _, _, _>(router, accounts::token);
     let router = route::<admin::UnbindAccount, _, _, _>(router, saml::unbind);
     let router = route::<admin::CreateGroup, _, _, _>(router, groups::create);
     let router = route::<admin::ListGroups, _, _, _>(router, groups::list);
-    let router = route::<admin::AddMembers, _, _, _>(router, members::add);
-    let router = route::<admin::RemoveMembers, _, _, _>(router, members::remove);
-    let router = route::<admin::ListMembers, _, _, _>(router, members::list);
+    let router = shared(router);
     let router = route::<admin::Revoke, _, _, _>(router, revoke::revoke);
     let router = route::<admin::ServiceToken, _, _, _>(router, services::token);
     let router = route::<admin::ListPins, _, _, _>(router, services::list);

@@ -3,11 +3,13 @@
 use crate::authn::password::PasswordHash;
 use crate::cert::serial::Serial;
 use serde::{Deserialize, Serialize};
-use twinseal_proto::api::admin::certsrv::{JoinPolicy, MemberRole, MemberState, RevocationReason};
+use twinseal_proto::api::admin::certsrv::{JoinPolicy, KeyChangePolicy, MemberRole, MemberState, RevocationReason};
+use twinseal_proto::api::groups::RosterVisibility;
+use twinseal_proto::api::members::MemberOptions;
 use twinseal_proto::api::services::ServiceRole;
 use twinseal_proto::encoding::{B64, Digest};
 use twinseal_proto::feed::{DeliveryMode, History, ListSettings};
-use twinseal_proto::ids::{Epoch, GroupId, Handle, ListAddress, MailAddress, MemberNumber};
+use twinseal_proto::ids::{Epoch, GroupId, Handle, ListAddress, MailAddress, MemberNumber, NoticeId, RequestId};
 use twinseal_proto::time::UnixTime;
 
 /// How far the index has followed the log, and what is counted on.
@@ -99,16 +101,29 @@ pub(crate) struct Group {
     pub(crate) owner: MailAddress,
     /// Who may join.
     pub(crate) join: JoinPolicy,
+    /// What lets its members replace a live key.
+    #[serde(default)]
+    pub(crate) key_change: KeyChangePolicy,
     /// How copies carry the message key.
     pub(crate) mode: DeliveryMode,
     /// Which messages members may open.
     pub(crate) history: History,
     /// What the exploder acts on.
     pub(crate) settings: ListSettings,
+    /// Who may see who belongs to it.
+    #[serde(default)]
+    pub(crate) roster: RosterVisibility,
+    /// Owners are told who joins and leaves.
+    #[serde(default = "on")]
+    pub(crate) notices: bool,
     /// How many belong to it, pending ones included.
     pub(crate) members: u64,
     /// How many of them own it.
     pub(crate) owners: u64,
+}
+
+const fn on() -> bool {
+    true
 }
 
 /// A membership.
@@ -126,6 +141,9 @@ pub(crate) struct Member {
     pub(crate) state: MemberState,
     /// The certificate that copies are or were made for.
     pub(crate) serial: Option<Serial>,
+    /// What the member chose.
+    #[serde(default)]
+    pub(crate) options: MemberOptions,
 }
 
 /// A one-time token. It is kept until it expires, also when it was used.
@@ -183,4 +201,197 @@ pub(crate) struct GroupKey {
     pub(crate) epoch: Epoch,
     /// Its newest certificate.
     pub(crate) serial: Serial,
+}
+
+/// Something that was asked for and waits: for its mailbox to confirm it, for owners to approve it, or for both. Once
+/// nothing is missing whoever asked (or the one who approved last) has it done, and the request ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Request {
+    /// Its name.
+    pub(crate) id: RequestId,
+    /// What was asked for.
+    pub(crate) wish: Wish,
+    /// When.
+    pub(crate) made: UnixTime,
+    /// When it is forgotten.
+    pub(crate) expires: UnixTime,
+    /// The mailbox has confirmed it, or need not.
+    pub(crate) confirmed: bool,
+    /// Groups whose owners approved it.
+    pub(crate) approved: Vec<GroupId>,
+    /// An administrator approved it: no owner need.
+    pub(crate) by_administrator: bool,
+}
+
+/// What a [`Request`] asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "wish", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Wish {
+    /// An account wants to join.
+    Join {
+        /// The group.
+        group: GroupId,
+        /// The account.
+        address: MailAddress,
+    },
+    /// An owner wants somebody to join, who has to accept; the address need not have an account yet.
+    Invitation {
+        /// The group.
+        group: GroupId,
+        /// Who is invited.
+        address: MailAddress,
+    },
+    /// An account wants another key certified in place of its live one (DESIGN 3.1).
+    Key {
+        /// The account.
+        address: MailAddress,
+        /// SHA-256 of the new key's DER SubjectPublicKeyInfo.
+        key: Digest,
+    },
+}
+
+impl Wish {
+    /// Whom it is about.
+    pub(crate) const fn address(&self) -> &MailAddress {
+        match self {
+            Self::Join { address, .. } | Self::Invitation { address, .. } | Self::Key { address, .. } => address,
+        }
+    }
+
+    /// The group that it is about, where it is about one.
+    pub(crate) const fn group(&self) -> Option<&GroupId> {
+        match self {
+            Self::Join { group, .. } | Self::Invitation { group, .. } => Some(group),
+            Self::Key { .. } => None,
+        }
+    }
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum RequestEnd {
+    /// What it asked for was done.
+    Done,
+    /// An owner or an administrator said no, or the account withdrew it.
+    Rejected,
+    /// Nobody saw to it in time.
+    Expired,
+}
+
+/// A mail of certsrv's own that is on its way to its smarthost: facts only, its text is made when it is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NoticeRow {
+    /// Its name.
+    pub(crate) id: NoticeId,
+    /// What it says, and to whom.
+    pub(crate) notice: Notice,
+    /// When it was caused.
+    pub(crate) made: UnixTime,
+}
+
+/// What certsrv writes to people about (spec: life-cycle mail).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "notice", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Notice {
+    /// A one-time token for logging in, asked for by whoever says to own the mailbox.
+    LogIn {
+        /// The mailbox.
+        to: MailAddress,
+    },
+    /// A request to join or an invitation, with a token that confirms it.
+    Confirm {
+        /// The mailbox.
+        to: MailAddress,
+        /// The request.
+        request: RequestId,
+    },
+    /// A request waits for an owner.
+    Waiting {
+        /// The owner.
+        to: MailAddress,
+        /// The request.
+        request: RequestId,
+        /// The group whose owner is asked.
+        group: GroupId,
+    },
+    /// A request was rejected.
+    Rejected {
+        /// Who asked.
+        to: MailAddress,
+        /// The list, where the request was about one.
+        list: Option<ListAddress>,
+    },
+    /// A membership began.
+    Welcome {
+        /// The member.
+        to: MailAddress,
+        /// The group.
+        group: GroupId,
+    },
+    /// A membership ended.
+    Goodbye {
+        /// Who was the member.
+        to: MailAddress,
+        /// The list.
+        list: ListAddress,
+    },
+    /// Somebody joined or left: told to the owners.
+    Membership {
+        /// The owner.
+        to: MailAddress,
+        /// The list.
+        list: ListAddress,
+        /// Who joined or left.
+        address: MailAddress,
+        /// Joined.
+        joined: bool,
+    },
+    /// A certificate is about to run out.
+    Expiry {
+        /// The member.
+        to: MailAddress,
+        /// The certificate.
+        serial: Serial,
+        /// Days that are left: 30, 7 or 1.
+        days: u32,
+    },
+    /// An account has another key: told to the member and to the owners of its groups.
+    KeyChanged {
+        /// Who is told.
+        to: MailAddress,
+        /// Whose key it is.
+        address: MailAddress,
+        /// The new certificate.
+        serial: Serial,
+    },
+}
+
+impl Notice {
+    /// Where it goes.
+    pub(crate) const fn to(&self) -> &MailAddress {
+        match self {
+            Self::LogIn { to }
+            | Self::Confirm { to, .. }
+            | Self::Waiting { to, .. }
+            | Self::Rejected { to, .. }
+            | Self::Welcome { to, .. }
+            | Self::Goodbye { to, .. }
+            | Self::Membership { to, .. }
+            | Self::Expiry { to, .. }
+            | Self::KeyChanged { to, .. } => to,
+        }
+    }
+}
+
+/// What became of a notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum NoticeEnd {
+    /// The smarthost has it.
+    Sent,
+    /// The smarthost refused it for good.
+    Refused,
+    /// It could not be sent in time, or what it tells is no longer so.
+    Dropped,
 }

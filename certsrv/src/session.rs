@@ -1,6 +1,7 @@
 //! Sessions: what a log-in at an identity provider gives a client in place of a password. Kept in memory, by the digest
 //! of their token; a restart ends them.
 
+use crate::authn::Class;
 use crate::expiring::Expiring;
 use crate::random;
 use openssl::error::ErrorStack;
@@ -13,15 +14,6 @@ use twinseal_proto::time::UnixTime;
 const LIFE: u64 = 3600;
 /// Most sessions at once; the oldest ends when there are more.
 const MOST: usize = 65_536;
-
-/// How much a log-in proves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Class {
-    /// As much as a password.
-    Password,
-    /// Enough to replace a live key where a group allows it.
-    High,
-}
 
 /// Somebody who is logged in.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,15 +1,17 @@
 //! The index of certsrv over the feed log: its tables, and the transaction in which a commit reads, decides and
 //! writes. What a transaction wrote it reads back, so that many changes in one commit see each other.
 
+mod groups;
+
 use crate::cert::serial::Serial;
 use crate::change::Change;
-use crate::rows::{Account, Applied, Certificate, Group, GroupKey, Member, Pin, TokenRow};
+use crate::rows::{Account, Applied, Certificate, Group, GroupKey, Member, Notice, NoticeRow, Pin, Request, TokenRow};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::{RawValue, to_raw_value};
 use std::collections::BTreeMap;
 use twinseal_proto::encoding::Digest;
 use twinseal_proto::feed::{ExploderChange, GroupsrvChange};
-use twinseal_proto::ids::{GroupId, ListAddress, MailAddress};
+use twinseal_proto::ids::{GroupId, ListAddress, MailAddress, NoticeId, RequestId};
 use twinseal_proto::time::UnixTime;
 use twinseal_svc::store::{Batch, Store, StoreError, Table};
 
@@ -41,7 +43,14 @@ const ENDS: Table = Table(11);
 const COMPROMISED: Table = Table(12);
 /// Expiry ‖ token digest → both: when tokens are forgotten.
 const TOKEN_ENDS: Table = Table(13);
-
+/// Request → [`Request`].
+const REQUESTS: Table = Table(14);
+/// Folded address ‖ 0 ‖ request → request: what is asked for an address.
+const REQUESTS_OF: Table = Table(15);
+/// Notice → [`NoticeRow`].
+const OUTBOX: Table = Table(16);
+/// Kind ‖ folded address → when a notice of that kind was last queued for the address.
+const NOTICED: Table = Table(17);
 /// A change with what it tells the two consumers.
 pub(crate) struct Told {
     pub(crate) change: Change,
@@ -116,6 +125,10 @@ impl<'a> Tx<'a> {
         token, put_token, TOKENS, TokenRow, |digest: Digest| &digest.0;
         /// The service with this key.
         pin, put_pin, PINS, Pin, |digest: Digest| &digest.0;
+        /// The notice with this name, while it is on its way.
+        notice, put_notice_row, OUTBOX, NoticeRow, |id: NoticeId| id.octets();
+        /// The request with this name, while it waits.
+        request, put_request_row, REQUESTS, Request, |id: RequestId| id.octets();
         /// The group with this key.
         group_key, put_group_key, GROUP_KEYS, GroupKey, |digest: Digest| &digest.0;
     }
@@ -175,6 +188,53 @@ impl<'a> Tx<'a> {
 
     pub(crate) fn put_compromised(&mut self, key: &Digest) -> Result<(), StoreError> {
         self.put(COMPROMISED, &key.0, &true)
+    }
+
+    pub(crate) fn put_request(&mut self, request: &Request) -> Result<(), StoreError> {
+        self.put(REQUESTS_OF, &request_key(request.wish.address(), &request.id), &request.id)?;
+        if let Some(group) = request.wish.group() {
+            self.put_request_in(group, &request.id)?;
+        }
+        self.put_request_row(&request.id, request)
+    }
+
+    pub(crate) fn delete_request(&mut self, request: &Request) {
+        self.delete(REQUESTS_OF, request_key(request.wish.address(), &request.id));
+        if let Some(group) = request.wish.group() {
+            self.delete_request_in(group, &request.id);
+        }
+        self.delete(REQUESTS, request.id.octets().to_vec());
+    }
+
+    /// Everything that waits.
+    pub(crate) fn requests(&self) -> Result<Vec<Request>, StoreError> {
+        self.scan(REQUESTS, &[])
+    }
+
+    /// What waits for this address.
+    pub(crate) fn requests_of(&self, address: &MailAddress) -> Result<Vec<Request>, StoreError> {
+        let ids: Vec<RequestId> = self.scan(REQUESTS_OF, &[address.folded().as_bytes(), &[0]].concat())?;
+        ids.iter().filter_map(|id| self.request(id).transpose()).collect()
+    }
+
+    pub(crate) fn put_notice(&mut self, row: &NoticeRow) -> Result<(), StoreError> {
+        let key = noticed_key(&row.notice);
+        self.put(NOTICED, &key, &row.made)?;
+        self.put_notice_row(&row.id, row)
+    }
+
+    pub(crate) fn delete_notice(&mut self, id: &NoticeId) {
+        self.delete(OUTBOX, id.octets().to_vec());
+    }
+
+    /// When a notice of this kind was last queued for this address.
+    pub(crate) fn noticed(&self, notice: &Notice) -> Result<Option<UnixTime>, StoreError> {
+        self.get(NOTICED, &noticed_key(notice))
+    }
+
+    /// The notices that are on their way.
+    pub(crate) fn notices(&self) -> Result<Vec<NoticeRow>, StoreError> {
+        self.scan(OUTBOX, &[])
     }
 
     pub(crate) fn put_end(&mut self, until: UnixTime, serial: &Serial) -> Result<(), StoreError> {
@@ -300,4 +360,23 @@ fn token_end_key(expires: UnixTime, digest: &Digest) -> Vec<u8> {
 
 fn end_key(until: UnixTime, serial: &Serial) -> Vec<u8> {
     [until.0.to_be_bytes().as_slice(), serial.octets()].concat()
+}
+
+fn request_key(address: &MailAddress, id: &RequestId) -> Vec<u8> {
+    [address.folded().as_bytes(), &[0], id.octets()].concat()
+}
+
+fn noticed_key(notice: &Notice) -> Vec<u8> {
+    let kind = match notice {
+        Notice::LogIn { .. } => 0,
+        Notice::Confirm { .. } => 1,
+        Notice::Waiting { .. } => 2,
+        Notice::Rejected { .. } => 3,
+        Notice::Welcome { .. } => 4,
+        Notice::Goodbye { .. } => 5,
+        Notice::Expiry { .. } => 6,
+        Notice::KeyChanged { .. } => 7,
+        Notice::Membership { .. } => 8,
+    };
+    [&[kind], notice.to().folded().as_bytes()].concat()
 }

@@ -9,7 +9,7 @@ use twinseal_proto::api::admin::certsrv::MemberState;
 use twinseal_proto::cms::certificate::CertificateKey;
 use twinseal_proto::cms::recipient::RecipientId;
 use twinseal_proto::encoding::B64;
-use twinseal_proto::feed::{ExploderChange, GroupsrvChange, RecipientKey};
+use twinseal_proto::feed::{DeliveryMode, ExploderChange, GroupsrvChange, History, ListSettings, RecipientKey};
 use twinseal_proto::ids::{GroupId, MailAddress};
 use twinseal_svc::store::StoreError;
 
@@ -22,6 +22,18 @@ pub(crate) fn of(change: &Change, before: &Tx<'_>) -> Result<Views, StoreError> 
             Some(GroupsrvChange::GroupCreated { group: *group, mode: *mode, history: *history }),
             Some(ExploderChange::GroupCreated { group: *group, list: list.clone(), settings: settings.clone() }),
         ),
+        Change::GroupSet { group, mode, history, settings, .. } => group_set(group, *mode, *history, settings, before)?,
+        Change::GroupDeleted { group } => {
+            (Some(GroupsrvChange::GroupDeleted { group: *group }), Some(ExploderChange::GroupDeleted { group: *group }))
+        }
+        Change::MemberSet { group, address, options, .. } => match member(group, address, before)? {
+            // Told when it is known to the exploder at all: `members::key_memberships`.
+            Member { state: MemberState::Pending, .. } => (None, None),
+            Member { handle, .. } => {
+                let options = options.for_delivery();
+                (None, Some(ExploderChange::MemberOptions { group: *group, handle, options }))
+            }
+        },
         Change::MemberAdded { group, address, handle, number, serial: Some(serial), .. } => {
             let member = ExploderChange::MemberJoined {
                 group: *group,
@@ -51,6 +63,24 @@ pub(crate) fn of(change: &Change, before: &Tx<'_>) -> Result<Views, StoreError> 
         },
         _ => (None, None),
     })
+}
+
+/// Each is told what concerns it, if that changed.
+fn group_set(
+    group: &GroupId,
+    mode: DeliveryMode,
+    history: History,
+    settings: &ListSettings,
+    before: &Tx<'_>,
+) -> Result<Views, StoreError> {
+    let list = before.list_of(group)?.ok_or_else(|| inconsistent("a change names a group that is not there"))?;
+    let was = before.group(&list)?.ok_or_else(|| inconsistent("a group without its list"))?;
+    let groupsrv = GroupsrvChange::GroupChanged { group: *group, mode, history };
+    let exploder = ExploderChange::GroupChanged { group: *group, settings: settings.clone() };
+    Ok((
+        (was.mode != mode || was.history != history).then_some(groupsrv),
+        (was.settings != *settings).then_some(exploder),
+    ))
 }
 
 /// A membership's first certificate makes it known to both; a later one concerns groupsrv alone.

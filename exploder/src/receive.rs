@@ -15,7 +15,7 @@ use crate::spool::post::SpooledPost;
 use std::io;
 use std::sync::Arc;
 use twinseal_proto::cms::frame::{self, Frame, FrameError, Limits};
-use twinseal_proto::ids::ListAddress;
+use twinseal_proto::ids::{ListAddress, MemberNumber};
 use twinseal_proto::time::UnixTime;
 
 /// Takes mail for the lists.
@@ -169,6 +169,7 @@ impl Receiving {
         let engine = &receiver.engine;
         let (head, spooled) = intake.finish()?;
         may_post(&receiver, &list, &head)?;
+        let author = author(&receiver, &list, &head);
         let (draft, scanned) = scan(spooled.finish()?).await?;
         let accepted = decide(&receiver, &list, head, scanned)?;
         let id = engine.spool.new_id();
@@ -180,7 +181,7 @@ impl Receiving {
             accepted: UnixTime::now(),
             protocol,
         };
-        let post = SpooledPost::new(accepted, list.group, draft.len(), &posting);
+        let post = SpooledPost { author, ..SpooledPost::new(accepted, list.group, draft.len(), &posting) };
         let record = serde_json::to_vec(&post).map_err(io::Error::from)?;
         engine.spool.accept(id, draft, &record).await?;
         events::accepted(id, &list.group, post.size);
@@ -193,6 +194,12 @@ impl Receiving {
 fn may_post(receiver: &Receiver, list: &List, head: &Head) -> Result<(), Refusal> {
     let is_member = |address: &_| receiver.engine.roster.member_by_address(&list.group, address).is_some();
     policy::may_post(&list.settings, &head.from, is_member)
+}
+
+/// The one member who is the author.
+fn author(receiver: &Receiver, list: &List, head: &Head) -> Option<MemberNumber> {
+    let [author] = head.from.as_slice() else { return None };
+    receiver.engine.roster.member_by_address(&list.group, author)
 }
 
 fn decide(

@@ -4,7 +4,7 @@ use crate::store::{CURSOR, LISTS, MEMBERS, META, member_key};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
-use twinseal_proto::feed::{Cursor, ExploderChange, ListSettings, View};
+use twinseal_proto::feed::{Cursor, Delivery, DeliveryOptions, ExploderChange, ListSettings, View};
 use twinseal_proto::ids::{GroupId, Handle, ListAddress, MailAddress, MemberNumber};
 use twinseal_svc::follow;
 use twinseal_svc::join::FeedTrust;
@@ -30,6 +30,8 @@ pub(crate) struct Member {
     pub(crate) handle: Handle,
     /// Where copies go.
     pub(crate) address: MailAddress,
+    /// What the member chose.
+    pub(crate) options: DeliveryOptions,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -42,6 +44,8 @@ struct ListRow {
 struct MemberRow {
     number: MemberNumber,
     address: MailAddress,
+    #[serde(default)]
+    options: DeliveryOptions,
 }
 
 /// All lists and members, and the index under them.
@@ -117,6 +121,7 @@ impl Roster {
             {
                 let (group, handle) = (GroupId::from_random(*group), Handle::from_random(handle));
                 directory.join(group, handle, row.number, row.address);
+                directory.choose(&group, &handle, row.options);
             }
         }
         Ok(Self { store, directory: RwLock::new(directory) })
@@ -161,9 +166,17 @@ impl Roster {
         self.read().groups.get(group).map_or(0, |known| known.handles.len())
     }
 
-    /// Everybody in the group now.
-    pub(crate) fn members(&self, group: &GroupId) -> Vec<MemberNumber> {
-        self.read().groups.get(group).map(|g| g.handles.values().copied().collect()).unwrap_or_default()
+    /// Who is sent copies of a post now: everybody in the group but those who want none, and its author if that one wants
+    /// no copies of own posts (K8, K9).
+    pub(crate) fn recipients(&self, group: &GroupId, author: Option<MemberNumber>) -> Vec<MemberNumber> {
+        let directory = self.read();
+        let Some(known) = directory.groups.get(group) else { return Vec::new() };
+        let wants = |number: &MemberNumber| {
+            directory.members.get(number).is_some_and(|member| {
+                member.options.delivery == Delivery::On && (member.options.own_posts || author != Some(*number))
+            })
+        };
+        known.handles.values().copied().filter(wants).collect()
     }
 }
 
@@ -201,10 +214,23 @@ impl Directory {
 
     fn join(&mut self, group: GroupId, handle: Handle, number: MemberNumber, address: MailAddress) {
         let Some(known) = self.groups.get_mut(&group) else { return };
-        let member = Arc::new(Member { group, handle, address });
+        let member = Arc::new(Member { group, handle, address, options: DeliveryOptions::default() });
         known.handles.insert(handle, number);
         known.addresses.insert(Address(Arc::clone(&member)), number);
         self.members.insert(number, member);
+    }
+
+    fn choose(&mut self, group: &GroupId, handle: &Handle, options: DeliveryOptions) {
+        let Some(known) = self.groups.get_mut(group) else { return };
+        let Some(number) = known.handles.get(handle) else { return };
+        let Some(member) = self.members.get(number) else { return };
+        let member = Arc::new(Member { options, ..Member::clone(member) });
+        if known.addresses.get(&member.address) == Some(number) {
+            // The key is the member too.
+            known.addresses.remove(&member.address);
+            known.addresses.insert(Address(Arc::clone(&member)), *number);
+        }
+        self.members.insert(*number, member);
     }
 
     fn leave(&mut self, group: &GroupId, handle: &Handle) {
@@ -238,7 +264,18 @@ impl Directory {
                 Ok(())
             }
             ExploderChange::MemberJoined { group, handle, number, address } => {
-                batch.put(MEMBERS, &member_key(group, handle), &MemberRow { number: *number, address: address.clone() })
+                let row = MemberRow { number: *number, address: address.clone(), options: DeliveryOptions::default() };
+                batch.put(MEMBERS, &member_key(group, handle), &row)
+            }
+            ExploderChange::MemberOptions { group, handle, options } => {
+                let number = self.groups.get(group).and_then(|known| known.handles.get(handle));
+                match number.and_then(|number| Some((*number, self.members.get(number)?))) {
+                    Some((number, member)) => {
+                        let row = MemberRow { number, address: member.address.clone(), options: *options };
+                        batch.put(MEMBERS, &member_key(group, handle), &row)
+                    }
+                    None => Ok(()),
+                }
             }
             ExploderChange::MemberLeft { group, handle } => {
                 batch.delete(MEMBERS, &member_key(group, handle));
@@ -259,6 +296,7 @@ impl Directory {
             ExploderChange::MemberJoined { group, handle, number, address } => {
                 self.join(group, handle, number, address)
             }
+            ExploderChange::MemberOptions { group, handle, options } => self.choose(&group, &handle, options),
             ExploderChange::MemberLeft { group, handle } => self.leave(&group, &handle),
         }
     }
@@ -346,7 +384,7 @@ mod tests {
         assert!(roster.known());
         assert_eq!(roster.sequence(), 6);
         assert_eq!(roster.list(&list).unwrap().settings.max_size, 7);
-        let mut members = roster.members(&group());
+        let mut members = roster.recipients(&group(), None);
         members.sort();
         assert_eq!(members, [3, 5].map(MemberNumber));
         let address = "m3@members.TEST".parse().unwrap();
@@ -354,9 +392,9 @@ mod tests {
         assert_eq!(roster.member(MemberNumber(3)).unwrap().address, address);
         assert!(roster.member(MemberNumber(4)).is_none());
         take(&roster, vec![ExploderChange::GroupDeleted { group: group() }], 7);
-        assert!(roster.list(&list).is_none() && roster.members(&group()).is_empty());
+        assert!(roster.list(&list).is_none() && roster.recipients(&group(), None).is_empty());
         drop(roster);
-        assert!(open(dir.path(), 1).members(&group()).is_empty());
+        assert!(open(dir.path(), 1).recipients(&group(), None).is_empty());
     }
 
     #[test]
@@ -370,7 +408,39 @@ mod tests {
         take(&roster, vec![joined(3), ExploderChange::GroupDeleted { group: group() }], 6);
         drop(roster);
         let again = open(dir.path(), 1);
-        assert!(again.members(&group()).is_empty() && again.member(MemberNumber(3)).is_none());
+        assert!(again.recipients(&group(), None).is_empty() && again.member(MemberNumber(3)).is_none());
+    }
+
+    #[test]
+    fn members_choose_what_they_are_sent() {
+        let dir = tempfile::tempdir().unwrap();
+        let sorted = |roster: &Roster, author| {
+            let mut found = roster.recipients(&group(), author);
+            found.sort();
+            found.into_iter().map(|number| number.0).collect::<Vec<_>>()
+        };
+        let chose = |n: u8, delivery, own_posts| ExploderChange::MemberOptions {
+            group: group(),
+            handle: Handle::from_random([n; 16]),
+            options: DeliveryOptions { delivery, own_posts, mode: None },
+        };
+        {
+            let roster = open(dir.path(), 1);
+            let page = vec![created(), joined(1), joined(2), joined(3), chose(1, Delivery::Off, true)];
+            take(&roster, page, 5);
+            take(&roster, vec![chose(2, Delivery::On, false), chose(9, Delivery::Off, true)], 7);
+            assert_eq!(sorted(&roster, None), [2, 3]);
+        }
+        let roster = open(dir.path(), 1);
+        assert_eq!(sorted(&roster, Some(MemberNumber(2))), [3]);
+        assert_eq!(sorted(&roster, Some(MemberNumber(3))), [2, 3]);
+        let address = "m1@members.test".parse().unwrap();
+        assert_eq!(roster.member_by_address(&group(), &address), Some(MemberNumber(1)), "may post all the same");
+        take(&roster, vec![chose(1, Delivery::On, true)], 8);
+        assert_eq!(sorted(&roster, None), [1, 2, 3]);
+        let left = ExploderChange::MemberLeft { group: group(), handle: Handle::from_random([1; 16]) };
+        take(&roster, vec![left], 9);
+        assert_eq!(roster.member_by_address(&group(), &address), None);
     }
 
     #[test]
@@ -378,6 +448,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         take(&open(dir.path(), 1), vec![created(), joined(3)], 2);
         let roster = open(dir.path(), 2);
-        assert!(!roster.known() && roster.members(&group()).is_empty());
+        assert!(!roster.known() && roster.recipients(&group(), None).is_empty());
     }
 }

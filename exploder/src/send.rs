@@ -17,6 +17,7 @@ use crate::spool::record::{Recipient, State};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use twinseal_proto::api::expand::Denied;
+use twinseal_proto::feed::Delivery;
 use twinseal_proto::ids::{MemberNumber, PostId};
 use twinseal_proto::time::UnixTime;
 
@@ -73,7 +74,7 @@ async fn settle_recipients(engine: &Engine, id: PostId, post: &SpooledPost) -> R
     if engine.queue().get(id).is_none_or(|post| post.copies.is_some()) {
         return Ok(());
     }
-    let members = engine.roster.members(&post.group);
+    let members = engine.roster.recipients(&post.group, post.author);
     engine.spool.recipients(id, &members).await?;
     events::recipients(id, members.len());
     engine.queue().set_members(id, members);
@@ -178,7 +179,7 @@ impl Sender<'_> {
         (others || self.engine.stop.is_cancelled()).then_some(Stop::Pause(Pause::NextCopy))
     }
 
-    /// The next due copies whose members are still there. The others are dropped here.
+    /// The next due copies whose members are still there and want them. The others are dropped here.
     fn next_batch(&mut self) -> Vec<(MemberNumber, Arc<Member>)> {
         let now = seconds(UnixTime::now());
         let size = if self.asked == 0 { BATCH.0 } else { BATCH.1 };
@@ -193,7 +194,9 @@ impl Sender<'_> {
             if copy.state.is_final() || copy.due > now {
                 continue;
             }
-            match self.engine.roster.member(copy.number).filter(|member| member.group == self.post.group) {
+            let wants =
+                |member: &Arc<Member>| member.group == self.post.group && member.options.delivery == Delivery::On;
+            match self.engine.roster.member(copy.number).filter(wants) {
                 Some(member) => batch.push((copy.number, member)),
                 None => {
                     copy.state = State::Dropped;

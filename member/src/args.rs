@@ -5,7 +5,7 @@ use crate::home::SubmissionTls;
 use crate::identity::KeyType;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
-use twinseal_proto::ids::{ListAddress, MailAddress};
+use twinseal_proto::ids::{ListAddress, MailAddress, RequestId};
 
 /// Encrypted mailing lists: enrol, join, send and read.
 #[derive(Debug, Parser)]
@@ -24,6 +24,26 @@ pub(crate) enum Command {
     Join(OneList),
     /// Leave a list
     Leave(OneList),
+    /// Show the lists you belong to, and what you wait for
+    Lists {
+        /// For programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Choose what a list sends you
+    Set(SetOptions),
+    /// Owners: show what waits for you
+    Requests {
+        /// One list's only
+        list: Option<ListAddress>,
+        /// For programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Owners: say yes to a request
+    Approve(OneRequest),
+    /// Owners: say no to a request; or withdraw your own
+    Reject(OneRequest),
     /// Sign and encrypt the message on standard input, and send it to lists
     Send(Send),
     /// Decrypt a message and verify its signature
@@ -79,6 +99,35 @@ pub(crate) struct OneList {
     /// For programs
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SetOptions {
+    /// The list's address
+    pub(crate) list: ListAddress,
+    /// Whether you are sent copies; without them you may post all the same
+    #[arg(long, value_parser = on_off, value_name = "on|off")]
+    pub(crate) delivery: Option<bool>,
+    /// Whether you are sent copies of what you post
+    #[arg(long, value_parser = on_off, value_name = "on|off")]
+    pub(crate) own_posts: Option<bool>,
+    /// Whether other members do not see you
+    #[arg(long, value_parser = on_off, value_name = "on|off")]
+    pub(crate) hidden: Option<bool>,
+}
+
+fn on_off(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("on or off is wanted".to_owned()),
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OneRequest {
+    /// The request, as `requests` names it
+    pub(crate) request: RequestId,
 }
 
 #[derive(Debug, Args)]

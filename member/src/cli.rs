@@ -1,12 +1,13 @@
 //! Carries out the command line, which `args.rs` describes; the work is done by the other files.
 
-use crate::args::{Cli, Command, Enroll, Export, OneList, Read, Send};
+use crate::args::{Cli, Command, Enroll, Export, OneList, OneRequest, Read, Send, SetOptions};
 use crate::enrol::{self, Request};
 use crate::exit::{self, Exit, Explain, Failure, OutputError};
 use crate::export;
 use crate::groups;
 use crate::home::{Home, Settings, Submission};
 use crate::read;
+use crate::requests;
 use crate::send;
 use crate::show;
 use crate::status::{self, Certificate};
@@ -16,6 +17,10 @@ use serde_json::json;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::path::PathBuf;
+use twinseal_proto::api::groups::{Mine, WaitsFor};
+use twinseal_proto::api::members::{Delivery, MemberSettings};
+use twinseal_proto::api::requests::Request as Waiting;
+use twinseal_proto::ids::ListAddress;
 use twinseal_proto::time::UnixTime;
 
 /// The command line or its input cannot be used.
@@ -70,6 +75,19 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
             }
             say(&format!("{} is no member of {list} any more", membership.address))
         }
+        Command::Lists { json } => memberships(&home, json),
+        Command::Set(arguments) => set(&home, &arguments),
+        Command::Requests { list, json } => waiting(&home, list, json),
+        Command::Approve(OneRequest { request }) => {
+            let approved = requests::approve(&home, request)?;
+            say(&approved
+                .waits_for
+                .map_or_else(|| "approved".to_owned(), |next| format!("approved; it waits for {} still", still(next))))
+        }
+        Command::Reject(OneRequest { request }) => {
+            requests::reject(&home, request)?;
+            say("the request has ended")
+        }
         Command::Send(arguments) => send(&home, arguments, now),
         Command::Read(arguments) => read(&home, &arguments, now),
         Command::Export(Export { p12, password_file }) => {
@@ -110,12 +128,57 @@ fn join(home: &Home, OneList { list, json }: &OneList, now: UnixTime) -> Result<
         return Ok(exit::print_json(&json!({ "membership": membership, "certificates": certificates }))?);
     }
     let state = if membership.member { "is a member of" } else { "has asked to join" };
+    let next = membership.waits_for.map(|next| format!("\nnext: {}", groups::next(next))).unwrap_or_default();
     let fingerprint = known.certificates.first().map(|newest| trust::fingerprint(newest).to_string());
     say(&format!(
-        "{} {state} {list}, whose certificate has the fingerprint {}",
+        "{} {state} {list}, whose certificate has the fingerprint {}{next}",
         membership.address,
         fingerprint.unwrap_or_default()
     ))
+}
+
+fn memberships(home: &Home, json: bool) -> Result<(), Failure> {
+    let mine = groups::mine(home)?;
+    if json {
+        return Ok(exit::print_json(&json!(mine))?);
+    }
+    let line = |one: &Mine| match (&one.member, one.waits_for) {
+        (Some(member), _) => {
+            let stands = format!("{:?}, {:?}", member.role, member.state).to_lowercase();
+            let delivery = if member.options.delivery == Delivery::Off { ", no copies" } else { "" };
+            format!("{}\t{stands}{delivery}\n", one.list)
+        }
+        (None, next) => format!("{}\twaits: {}\n", one.list, groups::next(next.unwrap_or(WaitsFor::Nothing))),
+    };
+    Ok(print(mine.iter().map(line).collect::<String>().as_bytes())?)
+}
+
+fn set(home: &Home, arguments: &SetOptions) -> Result<(), Failure> {
+    let delivery = arguments.delivery.map(|on| if on { Delivery::On } else { Delivery::Off });
+    let SetOptions { list, own_posts, hidden, .. } = arguments;
+    groups::set(home, list, MemberSettings { role: None, delivery, own_posts: *own_posts, hidden: *hidden })?;
+    say(&format!("{list}: in force"))
+}
+
+fn waiting(home: &Home, list: Option<ListAddress>, json: bool) -> Result<(), Failure> {
+    let found = requests::waiting(home, list)?;
+    if json {
+        return Ok(exit::print_json(&json!(found))?);
+    }
+    let line = |one: &Waiting| {
+        let means = show::on_one_line(&one.means);
+        format!("{}\t{}\twaits for {}\n  yes means: {means}\n", one.id, one.address, still(one.waits_for))
+    };
+    Ok(print(found.iter().map(line).collect::<String>().as_bytes())?)
+}
+
+const fn still(waits_for: WaitsFor) -> &'static str {
+    match waits_for {
+        WaitsFor::Mailbox => "the mailbox",
+        WaitsFor::Owner => "an owner",
+        WaitsFor::Account => "an account",
+        WaitsFor::Nothing => "whoever asked, to ask again",
+    }
 }
 
 fn send(home: &Home, arguments: Send, now: UnixTime) -> Result<(), Failure> {

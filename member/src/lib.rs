@@ -5,8 +5,8 @@
 //! 2. [`est`]: the request and the answer of RFC 7030, over [`http`] and [`tls`].
 //! 3. [`trust`]: the new certificate is for our key and under the root; then it is saved.
 //!
-//! `twinseal join` and `leave` ([`groups`]) call certsrv with the member's own certificate; [`lists`] keeps the lists'
-//! certificates.
+//! `twinseal join`, `leave`, `lists` and `set` ([`groups`]) and the owner's `requests`, `approve` and `reject` ([`requests`])
+//! call certsrv with the member's own certificate; [`lists`] keeps the lists' certificates.
 //!
 //! `twinseal send` ([`send`] runs it):
 //! 1. [`letter`]: header and body of what stands on standard input; the recipients.
@@ -38,6 +38,7 @@ pub mod lists;
 pub mod open;
 pub mod outer;
 pub mod read;
+pub mod requests;
 pub mod seal;
 pub mod sealed;
 pub mod send;

@@ -212,6 +212,17 @@ fn provoke(up: &Up, point: &str) {
             up.twinseal(third, &["leave", &up.lab.list], b"");
             up.twinseal(third, &["join", &up.lab.list], b"");
         }
+        "certsrv.request" => {
+            up.bin_briefly("certsrv", &["group", "set", &up.lab.list, "--join", "approve"]);
+            up.twinseal(third, &["leave", &up.lab.list], b"");
+            up.twinseal(third, &["join", &up.lab.list], b"");
+            let listed = up.bin_briefly("certsrv", &["--json", "request", "list"]).stdout;
+            let waiting: Vec<serde_json::Value> = serde_json::from_slice(&listed).unwrap_or_default();
+            for request in waiting {
+                up.bin_briefly("certsrv", &["request", "approve", request["id"].as_str().unwrap()]);
+            }
+            up.bin_briefly("certsrv", &["group", "set", &up.lab.list, "--join", "open"]);
+        }
         "certsrv.enrol" | "certsrv.issue" => enrol(up, &format!("{}@members.test", point.replace('.', "-"))),
         "certsrv.service" => {
             let token = up.dir.join("service.token").display().to_string();

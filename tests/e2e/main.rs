@@ -7,6 +7,7 @@ mod clients;
 mod crash;
 mod demo_story;
 mod dialogues;
+mod joining;
 mod lab;
 mod leaving;
 mod matrix;

@@ -51,10 +51,25 @@ impl Credentials {
     }
 }
 
+/// How much a log-in proves. Log-in and key change are two things (DESIGN 3.1): each class says what it is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Class {
+    /// The mailbox, by a one-time token, or an administrator's word that stands for it.
+    Mailbox,
+    /// The account's password, or an identity provider that counts no higher.
+    Password,
+    /// An identity provider whose log-ins count as high.
+    High,
+    /// A live key of the account, in mutual TLS.
+    Key,
+}
+
 /// Somebody who proved to be the holder of an account.
 pub(crate) struct Principal {
     /// The account.
     pub(crate) account: Account,
+    /// How much that proves.
+    pub(crate) class: Class,
     /// The one-time token that proved it.
     pub(crate) token: Option<Digest>,
 }
@@ -72,11 +87,12 @@ fn by_token(app: &App, token: &Token) -> Result<Principal, Failure> {
     let view = app.registry.view();
     if let Some(session) = app.sessions.find(&digest, UnixTime::now()) {
         crate::events::session_used(session.class);
-        return Ok(Principal { account: view.account(&session.address)?.ok_or_else(bad_token)?, token: None });
+        let account = view.account(&session.address)?.ok_or_else(bad_token)?;
+        return Ok(Principal { account, class: session.class, token: None });
     }
     let address = decide::enrol_token(view.token(&digest)?.as_ref(), UnixTime::now());
     let account = address.map(|address| view.account(&address)).transpose()?.flatten();
-    Ok(Principal { account: account.ok_or_else(bad_token)?, token: Some(digest) })
+    Ok(Principal { account: account.ok_or_else(bad_token)?, class: Class::Mailbox, token: Some(digest) })
 }
 
 /// One answer for a token that does not exist, is out of time, or was used, also when that was a moment ago.
@@ -105,7 +121,7 @@ async fn by_password(app: &Arc<App>, address: &str, password: Password) -> Resul
     })
     .await?;
     let account = account.filter(|_| right).ok_or_else(wrong)?;
-    Ok(Principal { account, token: None })
+    Ok(Principal { account, class: Class::Password, token: None })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Doing what the command line asks for, and showing the answer to people or as JSON.
 
-use super::{Account, Cli, Command, CreateGroup, Group, Member, Service};
+use super::{Account, Cli, Command, Service, groups, members, requests, tables};
 use crate::config::Config;
 use crate::init;
 use crate::layout::Layout;
@@ -12,16 +12,14 @@ use std::error::Error;
 use std::path::Path;
 use twinseal_proto::api::Endpoint;
 use twinseal_proto::api::admin::certsrv::{
-    AddAccounts, AddAccountsRequest, AddMembers, CreateGroup as CreateGroupCall, CreateGroupRequest, EnrolToken,
-    EnrolTokenRequest, ListGroups, ListMembers, ListMembersRequest, ListPins, MembersRequest, NewAccount,
-    RemoveMembers, Revoke, RevokeRequest, ServiceToken, ServiceTokenRequest, UnbindAccount, UnbindAccountRequest,
+    AddAccounts, AddAccountsRequest, Changed, EnrolToken, EnrolTokenRequest, ListPins, NewAccount, Revoke,
+    RevokeRequest, ServiceToken, ServiceTokenRequest, UnbindAccount, UnbindAccountRequest,
 };
 use twinseal_proto::api::admin::{GetStatus, Nothing};
-use twinseal_proto::feed::{DeliveryMode, ListSettings};
 use twinseal_proto::time::UnixTime;
 use twinseal_svc::{admin, durable, telemetry};
 
-type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+pub(super) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 impl Cli {
     /// Does what was asked for.
@@ -55,8 +53,9 @@ impl Cli {
             }
             Command::Status => at.status().await,
             Command::Account(command) => at.account(command).await,
-            Command::Group(command) => at.group(command).await,
-            Command::Member(command) => at.member(command).await,
+            Command::Group(command) => groups::run(&at, command).await,
+            Command::Member(command) => members::run(&at, command).await,
+            Command::Request(command) => requests::run(&at, command).await,
             Command::Service(command) => at.service(command).await,
             Command::Revoke { serial, reason } => {
                 let changed = at.call::<Revoke>(&RevokeRequest { serial, reason }).await?;
@@ -66,25 +65,33 @@ impl Cli {
     }
 }
 
-struct At<'a> {
+/// The running service, and how answers are shown.
+pub(super) struct At<'a> {
     config: &'a Config,
-    json: bool,
+    /// As JSON.
+    pub(super) json: bool,
 }
 
 impl At<'_> {
-    async fn call<E: Endpoint>(&self, request: &E::Request) -> Outcome<E::Response> {
+    /// Makes a call on the admin socket.
+    pub(super) async fn call<E: Endpoint>(&self, request: &E::Request) -> Outcome<E::Response> {
         Ok(admin::call::<E>(&self.config.admin_socket, request).await?)
     }
 
     /// Prints `value` as JSON, or `text`.
     #[expect(clippy::print_stdout, reason = "the answer of a command goes to standard output")]
-    fn show<T: Serialize>(&self, value: &T, text: &str) -> Outcome<()> {
+    pub(super) fn show<T: Serialize>(&self, value: &T, text: &str) -> Outcome<()> {
         if self.json {
             println!("{}", serde_json::to_string(value)?);
         } else if !text.is_empty() {
             println!("{text}");
         }
         Ok(())
+    }
+
+    /// Shows that a change is in force.
+    pub(super) fn changed(&self, changed: &Changed) -> Outcome<()> {
+        self.show(changed, &format!("in force (feed at {})", changed.sequence))
     }
 
     async fn status(&self) -> Outcome<()> {
@@ -105,6 +112,7 @@ impl At<'_> {
                 self.call::<AddAccounts>(&AddAccountsRequest { accounts: vec![account] }).await?;
                 self.show(&json!({ "added": [&address] }), &format!("{address} added"))
             }
+            Account::Import(asked) => tables::import_accounts(self, asked).await,
             Account::Token { address } => {
                 let issued = self.call::<EnrolToken>(&EnrolTokenRequest { address }).await?;
                 self.show(&issued, &issued.token)
@@ -113,42 +121,6 @@ impl At<'_> {
                 let text = format!("the next SAML log-in binds {address} anew");
                 let changed = self.call::<UnbindAccount>(&UnbindAccountRequest { address }).await?;
                 self.show(&changed, &text)
-            }
-        }
-    }
-
-    async fn group(&self, command: Group) -> Outcome<()> {
-        match command {
-            Group::Create(asked) => {
-                let group = self.call::<CreateGroupCall>(&request(asked)).await?;
-                self.show(&group, &format!("{} created: group {}", group.list, group.group))
-            }
-            Group::List => {
-                let groups = self.call::<ListGroups>(&Nothing {}).await?;
-                let lines =
-                    groups.iter().map(|g| format!("{}\t{}\t{} members\towner {}", g.list, g.group, g.members, g.owner));
-                self.show(&groups, &lines.collect::<Vec<_>>().join("\n"))
-            }
-        }
-    }
-
-    async fn member(&self, command: Member) -> Outcome<()> {
-        match command {
-            Member::Add { list, addresses } => {
-                let changed = self.call::<AddMembers>(&MembersRequest { list, addresses }).await?;
-                self.show(&changed, &format!("in force (feed at {})", changed.sequence))
-            }
-            Member::Remove { list, addresses } => {
-                let changed = self.call::<RemoveMembers>(&MembersRequest { list, addresses }).await?;
-                self.show(&changed, &format!("in force (feed at {})", changed.sequence))
-            }
-            Member::List { list } => {
-                let members = self.call::<ListMembers>(&ListMembersRequest { list }).await?;
-                let lines = members.iter().map(|m| {
-                    let stands = format!("{:?}\t{:?}", m.role, m.state).to_lowercase();
-                    format!("{}\t{stands}\t{}", m.address, m.serial.as_deref().unwrap_or("-"))
-                });
-                self.show(&members, &lines.collect::<Vec<_>>().join("\n"))
             }
         }
     }
@@ -174,23 +146,6 @@ impl At<'_> {
                 self.show(&pins, &lines.collect::<Vec<_>>().join("\n"))
             }
         }
-    }
-}
-
-fn request(asked: CreateGroup) -> CreateGroupRequest {
-    CreateGroupRequest {
-        list: asked.list,
-        owner: asked.owner,
-        mode: DeliveryMode::default(),
-        history: asked.history,
-        join: asked.join,
-        settings: ListSettings {
-            post: asked.post,
-            content: asked.content,
-            legacy_3des: asked.legacy_3des,
-            max_size: asked.max_size,
-            description: asked.description,
-        },
     }
 }
 

@@ -5,7 +5,7 @@ use super::login::Client;
 use crate::app::App;
 use crate::failure::{Failure, refuse};
 use crate::random;
-use crate::session::Class;
+use crate::authn::Class;
 use openssl::error::ErrorStack;
 use openssl::sha::sha256;
 use std::sync::Arc;

@@ -35,7 +35,7 @@ use crate::app::App;
 use crate::config::Config;
 use crate::expiring::Expiring;
 use crate::random;
-use crate::session::Class;
+use crate::authn::Class;
 pub(crate) use account::unbind;
 use axum::Router;
 use axum::extract::{Request, State};

@@ -61,6 +61,7 @@ fn post(frame: FrameFacts) -> SpooledPost {
     SpooledPost {
         list: "team@lists.test".parse().unwrap(),
         group: GroupId::from_random([1; 16]),
+        author: None,
         accepted: UnixTime(0),
         size: 0,
         header: ".a: b\r\nc: d\r\n\r\n".to_owned(),

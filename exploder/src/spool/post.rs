@@ -4,7 +4,7 @@ use crate::headers::{Posting, copy_header};
 use crate::intake::{Accepted, FrameFacts};
 use serde::{Deserialize, Serialize};
 use twinseal_proto::encoding::B64;
-use twinseal_proto::ids::{GroupId, ListAddress};
+use twinseal_proto::ids::{GroupId, ListAddress, MemberNumber};
 use twinseal_proto::time::UnixTime;
 
 /// An accepted message.
@@ -15,6 +15,9 @@ pub(crate) struct SpooledPost {
     pub(crate) list: ListAddress,
     /// The group behind the list.
     pub(crate) group: GroupId,
+    /// Who posted it, where that is a member.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) author: Option<MemberNumber>,
     /// When it was accepted.
     pub(crate) accepted: UnixTime,
     /// Octets of its CMS body.
@@ -28,12 +31,13 @@ pub(crate) struct SpooledPost {
 }
 
 impl SpooledPost {
-    /// The record of a message that was taken.
+    /// The record of a message that was taken; its author is not known yet.
     pub(crate) fn new(accepted: Accepted, group: GroupId, size: u64, posting: &Posting<'_>) -> Self {
         let header = copy_header(&accepted.head, posting);
         Self {
             list: posting.list.clone(),
             group,
+            author: None,
             accepted: posting.accepted,
             size,
             // `copy_header` gives ASCII.

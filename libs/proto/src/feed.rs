@@ -8,7 +8,8 @@ mod change;
 mod follow;
 
 pub use change::{
-    ContentPolicy, DeliveryMode, ExploderChange, GroupsrvChange, History, ListSettings, PostLevel, RecipientKey,
+    ContentPolicy, Delivery, DeliveryMode, DeliveryOptions, ExploderChange, GroupsrvChange, History, ListSettings,
+    PostLevel, RecipientKey,
 };
 pub use follow::{Cursor, FeedError};
 

@@ -1,5 +1,9 @@
 //! Identifiers. Each is checked once, where it enters, and compared as a value afterwards.
 
+mod ban;
+
+pub use ban::BanPattern;
+
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -13,6 +17,9 @@ pub enum IdError {
     /// A list's local part has 1 to 24 of `a-z 0-9 . _ -`, begins with a letter or digit, and no reserved ending.
     #[error("not a list name: {0:?} (1 to 24 of a-z 0-9 . _ -, first a letter or digit, no ending such as -owner)")]
     ListName(String),
+    /// Neither an address nor a domain with `@` or `*.` before it.
+    #[error("not a pattern of addresses: {0:?} (an address, @DOMAIN or *.DOMAIN is wanted)")]
+    BanPattern(String),
     /// Not 32 hexadecimal digits.
     #[error("not an identifier of 32 hexadecimal digits")]
     Hex,
@@ -265,6 +272,15 @@ random_id!(
 random_id!(
     /// A feed: made once, when certsrv is initialised.
     FeedId
+);
+
+random_id!(
+    /// Something that was asked of certsrv and waits for a mailbox or an owner.
+    RequestId
+);
+random_id!(
+    /// A mail of certsrv's own.
+    NoticeId
 );
 
 /// The epoch of a group's key pair: 1 for the first, then one more at each rotation.

@@ -76,8 +76,13 @@ impl Running {
 
     /// Starts the one that is in `dir`.
     pub(super) async fn start(dir: &TempDir) -> Self {
+        Self::start_with(dir, config(dir)).await
+    }
+
+    /// Starts the one that is in `dir` with this configuration.
+    pub(super) async fn start_with(dir: &TempDir, config: Config) -> Self {
         let stop = CancellationToken::new();
-        let (app, identity, lock) = open(config(dir), stop.clone()).await.unwrap();
+        let (app, identity, lock) = open(config, stop.clone()).await.unwrap();
         let tls = acceptor(&identity, clients(&app)).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://{}", listener.local_addr().unwrap());
@@ -112,6 +117,13 @@ impl Running {
         };
         let mut added = self.admin::<AddAccounts>(&AddAccountsRequest { accounts: vec![account] }).await.unwrap();
         added.certificates.remove(0).map(|der| X509::from_der(der.as_ref()).unwrap())
+    }
+
+    /// Makes an account with a key, and gives somebody who calls with it.
+    pub(super) async fn caller(&self, name: &str) -> Client {
+        let key = ec_key();
+        let certificate = self.account(name, Some(&key)).await.unwrap();
+        self.client(Some((&key, &certificate)))
     }
 
     pub(super) async fn group(&self, list: &str, owner: &str, policy: JoinPolicy) -> Group {

@@ -10,7 +10,9 @@ pub mod group_certificate;
 pub mod groups;
 pub mod keys;
 pub mod login;
+pub mod members;
 mod problem;
+pub mod requests;
 pub mod services;
 pub mod tickets;
 

@@ -74,6 +74,36 @@ impl Default for ListSettings {
     }
 }
 
+/// Whether a member is sent copies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Delivery {
+    /// Yes.
+    #[default]
+    On,
+    /// No; the member may post all the same.
+    Off,
+}
+
+/// What a member chose, as far as the exploder acts on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeliveryOptions {
+    /// Whether copies are sent.
+    pub delivery: Delivery,
+    /// Whether copies of the member's own posts are sent.
+    pub own_posts: bool,
+    /// How the copies carry the message key, where not as the group's do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<DeliveryMode>,
+}
+
+impl Default for DeliveryOptions {
+    fn default() -> Self {
+        Self { delivery: Delivery::On, own_posts: true, mode: None }
+    }
+}
+
 /// A member's certificate as groupsrv needs it to address a RecipientInfo: no names beyond the issuer's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -184,6 +214,15 @@ pub enum ExploderChange {
         number: MemberNumber,
         /// Where copies go, and who may post.
         address: MailAddress,
+    },
+    /// A member chose something else; who joins has the defaults.
+    MemberOptions {
+        /// The group.
+        group: GroupId,
+        /// The membership.
+        handle: Handle,
+        /// What holds from now on.
+        options: DeliveryOptions,
     },
     /// The membership ended.
     MemberLeft {

@@ -1,11 +1,26 @@
-//! certsrv's administration: accounts, groups, members, service tokens.
+//! certsrv's administration: accounts, groups, service tokens. What owners may do too is in `api::groups`,
+//! `api::members` and `api::requests`; its types have names here as well.
+
+mod import;
+
+pub use super::super::groups::{Group, JoinPolicy, KeyChangePolicy};
+pub use super::super::members::{
+    AddMembers, ListMembers, Member, MemberRole, MemberState, MembersRequest, RemoveMembers,
+};
+pub use import::{
+    ImportAccounts, ImportAccountsRequest, ImportLine, ImportMembers, ImportMembersRequest, ImportReport, ImportWhat,
+    ReportLine,
+};
 
 use crate::api::Endpoint;
 use crate::api::services::ServiceRole;
 use crate::encoding::{B64, Digest};
 use crate::feed::{DeliveryMode, History, ListSettings};
-use crate::ids::{GroupId, Handle, ListAddress, MailAddress};
+use crate::ids::{ListAddress, MailAddress};
 use serde::{Deserialize, Serialize};
+
+/// The list whose members are meant.
+pub type ListMembersRequest = crate::api::groups::ListRequest;
 
 macro_rules! call {
     ($(#[$doc:meta])* $name:ident, $path:literal, $max:expr, $request:ty, $response:ty) => {
@@ -31,18 +46,6 @@ call!(
 call!(
     /// Every group.
     ListGroups, "/v1/admin/groups/list", 4096, super::Nothing, Vec<Group>
-);
-call!(
-    /// Puts accounts into a group; all or none.
-    AddMembers, "/v1/admin/members/add", 16 * 1024 * 1024, MembersRequest, Changed
-);
-call!(
-    /// Takes accounts out of a group; all or none. In force when the answer comes.
-    RemoveMembers, "/v1/admin/members/remove", 16 * 1024 * 1024, MembersRequest, Changed
-);
-call!(
-    /// Who belongs to a group, and how each stands.
-    ListMembers, "/v1/admin/members/list", 4096, ListMembersRequest, Vec<Member>
 );
 call!(
     /// Revokes a certificate. In force when the answer comes.
@@ -110,89 +113,6 @@ pub struct CreateGroupRequest {
     pub join: JoinPolicy,
     /// What the exploder acts on.
     pub settings: ListSettings,
-}
-
-/// Who may join a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum JoinPolicy {
-    /// Any account.
-    Open,
-    /// Whom an administrator puts in.
-    #[default]
-    Closed,
-}
-
-/// A group, as administrators see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Group {
-    /// The group.
-    pub group: GroupId,
-    /// Its list.
-    pub list: ListAddress,
-    /// Its owner.
-    pub owner: MailAddress,
-    /// Who may join.
-    pub join: JoinPolicy,
-    /// How many belong to it.
-    pub members: u64,
-}
-
-/// Accounts, and the list that they join or leave.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MembersRequest {
-    /// The list.
-    pub list: ListAddress,
-    /// The accounts.
-    pub addresses: Vec<MailAddress>,
-}
-
-/// The list that is meant.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ListMembersRequest {
-    /// Its address.
-    pub list: ListAddress,
-}
-
-/// A membership, as administrators see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Member {
-    /// The account.
-    pub address: MailAddress,
-    /// Whether copies reach it.
-    pub state: MemberState,
-    /// What it may do in the group.
-    pub role: MemberRole,
-    /// The membership, as groupsrv and the exploder know it.
-    pub handle: Handle,
-    /// Serial number (hexadecimal) of the certificate that copies are made for, when there is one.
-    pub serial: Option<String>,
-}
-
-/// How a membership stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum MemberState {
-    /// No certificate yet: neither groupsrv nor the exploder was told of it.
-    Pending,
-    /// Copies are made for its certificate.
-    Active,
-    /// Its certificate was revoked or ran out.
-    Suspended,
-}
-
-/// What a member may do in a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum MemberRole {
-    /// Reads and posts.
-    Member,
-    /// Owns the group too.
-    Owner,
 }
 
 /// The certificate to revoke.
