@@ -3,7 +3,7 @@ use super::*;
 use crate::cert::serial::Serial;
 use crate::rows::{Holder, TokenUse};
 use crate::tests::{address, now};
-use twinseal_proto::api::admin::certsrv::{MemberState, RevocationReason};
+use twinseal_proto::api::admin::certsrv::{KeyChangePolicy, MemberState, RevocationReason};
 use twinseal_proto::encoding::B64;
 use twinseal_proto::feed::{DeliveryMode, History, ListSettings};
 use twinseal_proto::ids::{GroupId, Handle, MemberNumber};
@@ -14,6 +14,7 @@ fn group(join: JoinPolicy, owners: u64) -> Group {
         list: "team@lists.test".parse().unwrap(),
         owner: address("owner"),
         join,
+        key_change: KeyChangePolicy::default(),
         mode: DeliveryMode::Expand,
         history: History::SinceJoin,
         settings: ListSettings::default(),
