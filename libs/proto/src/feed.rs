@@ -9,6 +9,7 @@ mod follow;
 
 pub use change::{
     ContentPolicy, DeliveryMode, ExploderChange, GroupsrvChange, History, ListSettings, PostLevel, RecipientKey,
+    RevokedMembership,
 };
 pub use follow::{Cursor, FeedError};
 
