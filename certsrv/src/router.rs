@@ -1,7 +1,7 @@
 //! Every call that is served, and where.
 
 use crate::app::App;
-use crate::{accounts, est, feed, group_certificates, groups, members, publish, revoke, services, status};
+use crate::{accounts, est, feed, group_certificates, groups, import, members, publish, revoke, services, status};
 use axum::Router;
 use axum::routing::get;
 use std::sync::Arc;
@@ -19,7 +19,8 @@ pub(crate) fn https(app: &Arc<App>) -> Router {
     let router = route::<api::groups::Join, _, _, _>(router, members::join);
     let router = route::<api::groups::Leave, _, _, _>(router, members::leave);
     let router = route::<api::groups::ListCertificates, _, _, _>(router, publish::certificates);
-    let router = est::routes(router).route(publish::PEM_PATH, get(publish::pem)).with_state(Arc::clone(app));
+    let router =
+        import::routes(est::routes(router)).route(publish::PEM_PATH, get(publish::pem)).with_state(Arc::clone(app));
     let at = Arc::clone(app);
     let ready = move || {
         at.metrics.sequence.set(i64::try_from(at.registry.head().borrow().sequence).unwrap_or(i64::MAX));
@@ -34,6 +35,7 @@ pub(crate) fn admin(app: &Arc<App>) -> Router {
     let router = route::<GetStatus, _, _, _>(router, status::status);
     let router = route::<admin::AddAccounts, _, _, _>(router, accounts::add);
     let router = route::<admin::EnrolToken, _, _, _>(router, accounts::token);
+    let router = accounts::manage::routes(router);
     let router = route::<admin::CreateGroup, _, _, _>(router, groups::create);
     let router = route::<admin::ListGroups, _, _, _>(router, groups::list);
     let router = route::<admin::AddMembers, _, _, _>(router, members::add);

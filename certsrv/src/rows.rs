@@ -36,6 +36,44 @@ pub(crate) struct Account {
     pub(crate) password: Option<PasswordHash>,
     /// The certificate that copies are made for: the newest, unless it was revoked or ran out.
     pub(crate) current: Option<Serial>,
+    /// The certificate that it signs with, where that is another one (P4).
+    #[serde(default)]
+    pub(crate) signing: Option<Serial>,
+    /// Nobody may log in to it.
+    #[serde(default)]
+    pub(crate) locked: bool,
+}
+
+/// What a member's certificate is for (P4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum KeyUse {
+    /// Signatures, and messages are encrypted to it.
+    #[default]
+    Both,
+    /// Signatures.
+    Sign,
+    /// Messages are encrypted to it.
+    Encrypt,
+}
+
+impl KeyUse {
+    /// Whether copies can be made for it.
+    pub(crate) const fn encrypts(self) -> bool {
+        !matches!(self, Self::Sign)
+    }
+}
+
+/// What is kept of a certificate that another CA issued (P2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Foreign {
+    /// DER of its issuers, the nearest first, with the root.
+    pub(crate) issuers: Vec<B64>,
+    /// Where its issuer publishes CRLs.
+    pub(crate) crls: Vec<String>,
+    /// Where its issuer answers OCSP requests.
+    pub(crate) ocsp: Vec<String>,
 }
 
 /// Whose a certificate is.
@@ -59,6 +97,15 @@ pub(crate) enum Holder {
         /// What it is.
         role: ServiceRole,
     },
+    /// A membership's (L7).
+    Membership {
+        /// The group.
+        group: GroupId,
+        /// The account.
+        address: MailAddress,
+        /// The membership.
+        handle: Handle,
+    },
 }
 
 /// A certificate that was issued.
@@ -76,6 +123,12 @@ pub(crate) struct Certificate {
     pub(crate) until: UnixTime,
     /// Why it was revoked, if it was.
     pub(crate) revoked: Option<RevocationReason>,
+    /// What it is for, where it is a member's.
+    #[serde(default)]
+    pub(crate) purpose: KeyUse,
+    /// Another CA issued it: its serial number here is its name alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) foreign: Option<Foreign>,
 }
 
 impl Certificate {

@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::config::Config;
+use crate::rows::Certificate;
 use crate::serve::{clients, open};
 use crate::tests::ec_key;
 use crate::{init, router};
@@ -189,6 +190,19 @@ impl Running {
         (head[9..12].parse().unwrap(), head.to_ascii_lowercase(), body.to_owned())
     }
 
+    /// A call of EST with base64 in its body: status, header section, body.
+    pub(super) async fn est(&self, method: &str, path: &str, authorization: &str, csr: &[u8]) -> (u16, String, String) {
+        let fields = format!("Authorization: {authorization}\r\nContent-Type: application/pkcs10\r\n");
+        self.plain(method, &format!("/.well-known/est/{path}"), &fields, &STANDARD.encode(csr)).await
+    }
+
+    /// The certificate that copies for an account are made for.
+    pub(super) fn current(&self, name: &str) -> Option<Certificate> {
+        let view = self.app.registry.view();
+        let current = view.account(&crate::tests::address(name)).unwrap().unwrap().current;
+        current.and_then(|serial| view.certificate(&serial).unwrap())
+    }
+
     /// Enrols over EST; the certificate, or the problem.
     pub(super) async fn enrol(&self, authorization: &str, csr: &[u8]) -> Result<X509, Problem> {
         let fields = format!("Authorization: {authorization}\r\nContent-Type: application/pkcs10\r\n");
@@ -209,6 +223,16 @@ pub(super) fn certificates(body: &str) -> Vec<X509> {
     let text: String = body.split_whitespace().collect();
     let message = Pkcs7::from_der(&STANDARD.decode(text).unwrap()).unwrap();
     message.signed().unwrap().certificates().unwrap().iter().map(|c| c.to_owned()).collect()
+}
+
+/// SHA-256 of a key's SubjectPublicKeyInfo.
+pub(super) fn key_digest(key: &PKey<Private>) -> Digest {
+    Digest::of(&key.public_key_to_der().unwrap())
+}
+
+/// A serial number as administrators write it.
+pub(super) fn serial(certificate: &X509) -> String {
+    certificate.serial_number().to_bn().unwrap().to_hex_str().unwrap().to_string()
 }
 
 pub(super) fn basic(name: &str) -> String {

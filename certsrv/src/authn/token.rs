@@ -1,0 +1,20 @@
+//! A member by a one-time token: what an administrator or a mail gave.
+
+use super::{Class, LogIn, Principal, bad_token};
+use crate::app::App;
+use crate::decide;
+use crate::failure::Failure;
+use std::sync::Arc;
+use twinseal_proto::secret::Token;
+use twinseal_proto::time::UnixTime;
+
+impl LogIn for Token {
+    async fn principal(self, app: &Arc<App>) -> Result<Principal, Failure> {
+        let digest = self.digest();
+        let view = app.registry.view();
+        let address = decide::enrol_token(view.token(&digest)?.as_ref(), UnixTime::now());
+        let account = address.map(|address| view.account(&address)).transpose()?.flatten();
+        let account = account.filter(|account| !account.locked).ok_or_else(bad_token)?;
+        Ok(Principal { account, class: Class::Mailbox, token: Some(digest) })
+    }
+}
