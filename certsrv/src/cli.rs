@@ -1,6 +1,7 @@
 //! The command line: what can be asked for. Everything but `init`, `serve` and `check-config` is a call on the admin
 //! socket of the running service.
 
+mod accounts;
 mod run;
 
 use crate::config::CaKeyType;
@@ -58,6 +59,9 @@ enum Command {
         /// unspecified, keyCompromise, affiliationChanged, superseded, cessationOfOperation or privilegeWithdrawn
         #[arg(long)]
         reason: RevocationReason,
+        /// Locks the account that the certificate belongs to, too
+        #[arg(long)]
+        lock_account: bool,
     },
 }
 
@@ -73,6 +77,36 @@ enum Account {
     },
     /// Makes a one-time token with which the account enrols its first key
     Token {
+        /// The account
+        address: MailAddress,
+    },
+    /// Lets nobody log in to an account; its memberships and its mail stay
+    Lock {
+        /// The account
+        address: MailAddress,
+    },
+    /// Lets a locked account's holder log in again
+    Unlock {
+        /// The account
+        address: MailAddress,
+    },
+    /// Gives an account another password, or none
+    Password {
+        /// The account
+        address: MailAddress,
+        /// File with the password, for the owner's eyes alone (chmod 600); without it, the account has none any more
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+    },
+    /// Ends an account, its memberships and its certificates
+    Remove {
+        /// The account
+        address: MailAddress,
+    },
+    /// Lists the accounts
+    List,
+    /// Shows an account with its certificates
+    Show {
         /// The account
         address: MailAddress,
     },

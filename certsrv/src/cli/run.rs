@@ -19,7 +19,7 @@ use twinseal_proto::api::admin::{GetStatus, Nothing};
 use twinseal_proto::feed::{DeliveryMode, ListSettings};
 use twinseal_svc::{admin, durable, telemetry};
 
-type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+pub(super) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 impl Cli {
     /// Does what was asked for.
@@ -53,7 +53,11 @@ impl Cli {
             Command::Group(command) => at.group(command).await,
             Command::Member(command) => at.member(command).await,
             Command::Service(command) => at.service(command).await,
-            Command::Revoke { serial, reason } => {
+            Command::Revoke { serial, reason, lock_account } => {
+                if lock_account {
+                    // First: whoever has the key is not to get another certificate in between.
+                    at.lock_holder(&serial).await?;
+                }
                 let changed = at.call::<Revoke>(&RevokeRequest { serial, reason }).await?;
                 at.show(&changed, &format!("revoked (feed at {})", changed.sequence))
             }
@@ -61,19 +65,19 @@ impl Cli {
     }
 }
 
-struct At<'a> {
+pub(super) struct At<'a> {
     config: &'a Config,
     json: bool,
 }
 
 impl At<'_> {
-    async fn call<E: Endpoint>(&self, request: &E::Request) -> Outcome<E::Response> {
+    pub(super) async fn call<E: Endpoint>(&self, request: &E::Request) -> Outcome<E::Response> {
         Ok(admin::call::<E>(&self.config.admin_socket, request).await?)
     }
 
     /// Prints `value` as JSON, or `text`.
     #[expect(clippy::print_stdout, reason = "the answer of a command goes to standard output")]
-    fn show<T: Serialize>(&self, value: &T, text: &str) -> Outcome<()> {
+    pub(super) fn show<T: Serialize>(&self, value: &T, text: &str) -> Outcome<()> {
         if self.json {
             println!("{}", serde_json::to_string(value)?);
         } else if !text.is_empty() {
@@ -104,6 +108,7 @@ impl At<'_> {
                 let issued = self.call::<EnrolToken>(&EnrolTokenRequest { address }).await?;
                 self.show(&issued, &issued.token)
             }
+            other => self.manage_account(other).await,
         }
     }
 
@@ -184,7 +189,7 @@ fn request(asked: CreateGroup) -> CreateGroupRequest {
     }
 }
 
-fn read_password(path: &Path) -> Outcome<String> {
+pub(super) fn read_password(path: &Path) -> Outcome<String> {
     let octets = durable::read_secret(path).map_err(|e| format!("{}: {e}", path.display()))?;
     let text = std::str::from_utf8(&octets).map_err(|_| format!("{}: not UTF-8", path.display()))?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())

@@ -26,6 +26,7 @@ use twinseal_proto::api::admin::certsrv::{
 use twinseal_proto::api::services::ServiceRole;
 use twinseal_proto::api::{Endpoint, Problem};
 use twinseal_proto::encoding::{B64, Digest};
+use twinseal_proto::feed::{EntryHeader, View};
 use twinseal_proto::ids::{ListAddress, MailAddress};
 use twinseal_svc::client::{CallError, Client};
 use twinseal_svc::join::{FeedTrust, JoinArgs, join};
@@ -77,8 +78,13 @@ impl Running {
 
     /// Starts the one that is in `dir`.
     pub(super) async fn start(dir: &TempDir) -> Self {
+        Self::start_with(dir, config(dir)).await
+    }
+
+    /// Starts the one that is in `dir`, so configured.
+    pub(super) async fn start_with(dir: &TempDir, config: Config) -> Self {
         let stop = CancellationToken::new();
-        let (app, identity, lock) = open(config(dir), stop.clone()).await.unwrap();
+        let (app, identity, lock) = open(config, stop.clone()).await.unwrap();
         let tls = acceptor(&identity, clients(&app)).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://{}", listener.local_addr().unwrap());
@@ -169,7 +175,20 @@ impl Running {
 
     /// A plain HTTP/1.1 request as a stock client sends it: status, header section, body.
     pub(super) async fn plain(&self, method: &str, path: &str, fields: &str, body: &str) -> (u16, String, String) {
-        let tls = connector(&self.app.root, self.app.pin, None).unwrap();
+        self.plain_as(None, method, path, fields, body).await
+    }
+
+    /// The same, from the holder of a certificate.
+    pub(super) async fn plain_as(
+        &self,
+        own: Option<(&PKey<Private>, &X509)>,
+        method: &str,
+        path: &str,
+        fields: &str,
+        body: &str,
+    ) -> (u16, String, String) {
+        let identity = own.map(|(key, own)| Identity::new(key.clone(), vec![own.clone()], self.app.root.clone()));
+        let tls = connector(&self.app.root, self.app.pin, identity.as_ref()).unwrap();
         let address = self.url.trim_start_matches("https://").to_owned();
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n{fields}\r\n{body}",
@@ -196,6 +215,17 @@ impl Running {
         self.plain(method, &format!("/.well-known/est/{path}"), &fields, &STANDARD.encode(csr)).await
     }
 
+    /// Posts a request for a certificate as the holder of one.
+    pub(super) async fn post_as(
+        &self,
+        own: Option<(&PKey<Private>, &X509)>,
+        path: &str,
+        csr: &[u8],
+    ) -> Result<X509, Problem> {
+        let (status, _, body) = self.plain_as(own, "POST", path, "", &STANDARD.encode(csr)).await;
+        if status == 200 { Ok(certificates(&body).remove(0)) } else { Err(serde_json::from_str(&body).unwrap()) }
+    }
+
     /// The certificate that copies for an account are made for.
     pub(super) fn current(&self, name: &str) -> Option<Certificate> {
         let view = self.app.registry.view();
@@ -216,6 +246,18 @@ impl Running {
         assert_eq!(found.len(), 1);
         Ok(found.remove(0))
     }
+}
+
+/// What groupsrv is told, with the place in the feed: the kind and the whole.
+pub(super) fn groupsrv_changes(certsrv: &Running) -> Vec<(u64, String, serde_json::Value)> {
+    let entries = certsrv.app.registry.pages().read(0, View::Groupsrv).unwrap();
+    let read = |entry: &twinseal_proto::feed::SignedEntry| {
+        let header: EntryHeader = serde_json::from_str(&entry.header).unwrap();
+        let body: serde_json::Value = serde_json::from_str(&entry.body).unwrap();
+        let kind = body.get("kind")?.as_str()?.to_owned();
+        Some((header.sequence, kind, body))
+    };
+    entries.iter().filter_map(read).collect()
 }
 
 /// The certificates in a base64 certs-only message.
