@@ -1,9 +1,11 @@
 //! The service as a whole, in this process: real state directory, real TLS, real calls.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::string_slice)]
 
+mod accounts;
 mod enrolment;
 mod feed;
 mod harness;
 mod keys;
+mod membership;
 mod rebuild;
 mod services;
