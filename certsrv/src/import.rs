@@ -1,6 +1,8 @@
 //! Certificates that other CAs issued and that members bring (P2): the path is checked, possession of the key is proven,
 //! and the rules for keys are the same as for our own. From then on `import/watch.rs` asks their issuers about them.
 
+#[cfg(test)]
+pub(crate) mod elsewhere;
 mod fetch;
 mod path;
 mod proof;

@@ -7,7 +7,7 @@ use openssl::error::ErrorStack;
 use openssl::stack::Stack;
 use openssl::x509::store::X509StoreBuilder;
 use openssl::x509::verify::{X509VerifyFlags, X509VerifyParam};
-use openssl::x509::{X509, X509KeyUsage, X509PurposeId, X509Ref, X509StoreContext};
+use openssl::x509::{X509, X509ExtendedKeyUsage, X509KeyUsage, X509PurposeId, X509Ref, X509StoreContext};
 use twinseal_proto::cert::{not_after, serial_octets};
 use twinseal_proto::cms::certificate::CertificateKey;
 use twinseal_proto::encoding::B64;
@@ -126,8 +126,8 @@ fn verify(
     param.set_auth_level(SECURITY_LEVEL);
     param.set_depth(8);
     param.set_flags(X509VerifyFlags::X509_STRICT | X509VerifyFlags::CHECK_SS_SIGNATURE)?;
-    let encrypts = matches!(purpose, KeyUse::Encrypt);
-    param.set_purpose(if encrypts { X509PurposeId::SMIME_ENCRYPT } else { X509PurposeId::SMIME_SIGN })?;
+    // OpenSSL's purpose of encryption knows RSA keys alone; what it looks at besides is looked at in `for_mail`.
+    param.set_purpose(if purpose == KeyUse::Encrypt { X509PurposeId::ANY } else { X509PurposeId::SMIME_SIGN })?;
     store.set_param(&param)?;
     let mut untrusted = Stack::new()?;
     for other in others {
@@ -135,21 +135,24 @@ fn verify(
     }
     let mut context = X509StoreContext::new()?;
     let store = store.build();
-    context.init(&store, certificate, &untrusted, |context| {
+    let issuers: Vec<X509> = context.init(&store, certificate, &untrusted, |context| {
         Ok(if context.verify_cert()? {
             Ok(context.chain().into_iter().flatten().skip(1).map(ToOwned::to_owned).collect())
         } else {
             Err(BadPath::Path(context.error().error_string(), context.error_depth()))
         })
-    })?
+    })??;
+    issuers.iter().all(|issuer| for_mail(issuer)).then_some(issuers).ok_or(BadPath::Purpose)
+}
+
+/// The extended key usage, where there is one, has emailProtection in it (RFC 8550 section 4.4.4).
+fn for_mail(certificate: &X509Ref) -> bool {
+    certificate.extended_key_usage().is_none_or(|usage| usage.intersects(X509ExtendedKeyUsage::SMIME))
 }
 
 /// What the key usage allows; without one, everything (RFC 8550 section 4.4.2).
 fn purpose(certificate: &X509) -> Result<KeyUse, BadPath> {
-    let mail = certificate.extended_key_usage().is_none_or(|usage| {
-        use openssl::x509::X509ExtendedKeyUsage as Purposes;
-        usage.intersects(Purposes::SMIME)
-    });
+    let mail = for_mail(certificate);
     let usage = certificate.key_usage().unwrap_or(X509KeyUsage::all());
     let rsa = certificate.public_key()?.id() == openssl::pkey::Id::RSA;
     let takes = if rsa { X509KeyUsage::KEY_ENCIPHERMENT } else { X509KeyUsage::KEY_AGREEMENT };
