@@ -152,7 +152,8 @@ impl Web {
                 let found = files.lock().unwrap().get(&path).cloned();
                 let answer = match found {
                     Some(body) => {
-                        [format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes(), &body].concat()
+                        [format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes(), &body]
+                            .concat()
                     }
                     None => b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec(),
                 };

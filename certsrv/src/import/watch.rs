@@ -40,7 +40,7 @@ pub(crate) async fn run(app: Arc<App>) {
 }
 
 /// Asks about those that are due at `now`.
-pub(super) async fn turn(app: &Arc<App>, due: &mut HashMap<Serial, UnixTime>, now: UnixTime) -> Result<(), Failure> {
+pub(crate) async fn turn(app: &Arc<App>, due: &mut HashMap<Serial, UnixTime>, now: UnixTime) -> Result<(), Failure> {
     let known = app.registry.view().foreign()?;
     due.retain(|serial, _| known.contains(serial));
     for serial in known {

@@ -5,6 +5,7 @@ mod accounts;
 mod enrolment;
 mod feed;
 mod harness;
+mod import;
 mod keys;
 mod membership;
 mod rebuild;

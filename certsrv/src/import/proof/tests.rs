@@ -31,13 +31,8 @@ impl Case {
     }
 
     fn sign(&self, by: &Held, text: &str) -> ProofAnswer {
-        let message = CmsContentInfo::sign(
-            Some(&by.certificate),
-            Some(&by.key),
-            None,
-            Some(text.as_bytes()),
-            CMSOptions::BINARY,
-        );
+        let message =
+            CmsContentInfo::sign(Some(&by.certificate), Some(&by.key), None, Some(text.as_bytes()), CMSOptions::BINARY);
         ProofAnswer::Signed(B64(message.unwrap().to_der().unwrap()))
     }
 
@@ -71,10 +66,7 @@ fn a_signature_of_the_key_proves_and_no_other() {
     let mut moved = Case::new("critical,digitalSignature");
     moved.address = address("eve");
     assert!(matches!(moved.check(&challenge.name, signed(), now()), Err(NoProof::Challenge)));
-    assert!(matches!(
-        case.check(&challenge.name, ProofAnswer::Decrypted(B64(vec![0; 32])), now()),
-        Err(NoProof::Sort)
-    ));
+    assert!(matches!(case.check(&challenge.name, ProofAnswer::Decrypted(B64(vec![0; 32])), now()), Err(NoProof::Sort)));
     assert!(ErrorStack::get().errors().is_empty());
 }
 

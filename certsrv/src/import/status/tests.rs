@@ -14,8 +14,7 @@ fn chain(web: Option<&Web>) -> (Held, Held, Held) {
         None => says,
     };
     let root = certify(ec_key(), &Says::ca("Elsewhere root", now(), ""), None);
-    let issuing =
-        certify(ec_key(), &point(Says::ca("Elsewhere issuing", now(), ""), "/root.crl"), Some(&root));
+    let issuing = certify(ec_key(), &point(Says::ca("Elsewhere issuing", now(), ""), "/root.crl"), Some(&root));
     let leaf = certify(ec_key(), &point(Says::mail("ann@members.test", now()), "/issuing.crl"), Some(&issuing));
     (leaf, issuing, root)
 }
@@ -59,4 +58,38 @@ async fn the_whole_path_is_asked_about() {
     web.put("/root.crl", crl(&root, &[&issuing.certificate], day(-1), day(3)).to_der().unwrap());
     let answer = ask(&path, &[], true, now()).await;
     assert!(answer.revoked.unwrap().contains("Elsewhere issuing"), "an issuer that was revoked takes all with it");
+}
+
+#[test]
+fn an_ocsp_answer_says_something_when_it_is_the_issuers() {
+    let (leaf, issuing, root) = chain(None);
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name).display().to_string();
+    let request = ocsp_request(&leaf.certificate, &issuing.certificate).unwrap();
+    std::fs::write(file("request"), request).unwrap();
+    let number = leaf.certificate.serial_number().to_bn().unwrap().to_hex_str().unwrap().to_string();
+    let other = certify(ec_key(), &Says::ca("Elsewhere other", now(), ""), None);
+    let path: Vec<X509> = [&leaf, &issuing, &root].map(|held| held.certificate.clone()).to_vec();
+    for (what, entry, signer, wanted) in [
+        ("good", format!("V\t400101000000Z\t\t{number}\tunknown\t/CN=ann\n"), &issuing, Some(false)),
+        ("revoked", format!("R\t400101000000Z\t200101000000Z\t{number}\tunknown\t/CN=ann\n"), &issuing, Some(true)),
+        ("unknown", String::new(), &issuing, None),
+        ("signed by another", format!("V\t400101000000Z\t\t{number}\tunknown\t/CN=ann\n"), &other, None),
+    ] {
+        std::fs::write(file("index"), entry).unwrap();
+        std::fs::write(file("ca.pem"), issuing.certificate.to_pem().unwrap()).unwrap();
+        std::fs::write(file("signer.pem"), signer.certificate.to_pem().unwrap()).unwrap();
+        std::fs::write(file("signer.key"), signer.key.private_key_to_pem_pkcs8().unwrap()).unwrap();
+        let made = std::process::Command::new("openssl")
+            .args(["ocsp", "-index", &file("index"), "-CA", &file("ca.pem"), "-ndays", "1"])
+            .args(["-rsigner", &file("signer.pem"), "-rkey", &file("signer.key")])
+            .args(["-reqin", &file("request"), "-respout", &file("response")])
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let response = std::fs::read(file("response")).unwrap();
+        assert_eq!(ocsp_says(&response, &path).map(|says| says.revoked), wanted, "{what}");
+    }
+    assert_eq!(ocsp_says(b"rubbish", &path), None);
+    assert!(ErrorStack::get().errors().is_empty());
 }
