@@ -7,6 +7,7 @@ mod clients;
 mod crash;
 mod demo_story;
 mod dialogues;
+mod enrolment;
 mod lab;
 mod matrix;
 mod outage;
