@@ -168,6 +168,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use crate::tests::{csr, ec_key, rsa_key};
+    use twinseal_proto::cms::der;
 
     #[test]
     fn a_request_is_read_with_its_names() {
@@ -195,6 +196,27 @@ mod tests {
         for end in 0..good.len() {
             assert!(read(&good[..end]).is_err());
             assert!(ErrorStack::get().errors().is_empty(), "cut at {end}");
+        }
+    }
+
+    #[test]
+    fn a_request_without_a_key_of_its_own_is_read_for_its_names() {
+        let weak = csr(&rsa_key(1024), &["email:ann@members.test"]);
+        let keyless = read_keyless(&weak).unwrap();
+        assert_eq!(keyless.names, [AltName::Mail("ann@members.test".into())]);
+        assert!(!keyless.encrypted);
+        assert_eq!(super::good_key::curve(&keyless.spki), None);
+        let curve = read_keyless(&csr(&ec_key(), &[])).unwrap();
+        assert!(super::good_key::curve(&curve.spki).is_some());
+        // An attribute that asks for the key under another one (RFC 7030 section 4.4.1).
+        for id in [labels::DECRYPT_KEY_ID, labels::ASYMM_DECRYPT_KEY_ID] {
+            let value = der::octet_string(b"key");
+            let attribute = der::sequence(&[&der::object_id(id), &der::tlv(Tag::SET, &[&value])]);
+            let attributes = der::tlv(Tag::context_constructed(0), &[&attribute]);
+            let info = der::sequence(&[&der::small(0), &der::sequence(&[]), &curve.spki, &attributes]);
+            let bits = der::tlv(Tag::BIT_STRING, &[&[0]]);
+            let request = der::sequence(&[&info, &der::sequence(&[]), &bits]);
+            assert!(read_keyless(&request).unwrap().encrypted, "{id}");
         }
     }
 
