@@ -1,9 +1,11 @@
 //! Accounts: made by administrators, one or a hundred thousand at once, with a certificate for those that come with a
 //! key.
 
+pub(crate) mod manage;
+
 use crate::app::App;
 use crate::audit::Actor;
-use crate::authn::password::{Password, PasswordHash};
+use crate::authn::password::{BadPassword, Password, PasswordHash};
 use crate::cert::good_key;
 use crate::cert::profile::Profile;
 use crate::change::Change;
@@ -12,6 +14,7 @@ use crate::issue::{Authority, Issued, Order, issue};
 use crate::rows::{Holder, TokenPurpose};
 use crate::store::Tx;
 use crate::{decide, parallel, random};
+use openssl::error::ErrorStack;
 use std::sync::Arc;
 use twinseal_proto::api::admin::certsrv::{
     AddAccountsRequest, AddedAccounts, EnrolTokenRequest, IssuedToken, NewAccount,
@@ -64,15 +67,10 @@ pub(crate) fn may_add(tx: &Tx<'_>, address: &MailAddress) -> Result<(), Failure>
 }
 
 fn get_ready(account: NewAccount, memory: u32, days: u32) -> Result<(Ready, Option<Order>), Failure> {
-    let bad =
-        |address: &MailAddress, e: &dyn std::error::Error| refuse(ProblemCode::BadRequest, format!("{address}: {e}"));
+    let bad = bad_password;
     let password = match account.password {
         None => None,
-        Some(text) => {
-            let password = Password::new(Zeroizing::new(text));
-            let hash = PasswordHash::new(&password, random::octets()?, memory);
-            Some(hash.map_err(|e| bad(&account.address, &e))?)
-        }
+        Some(text) => Some(hash_password(text, memory)?.map_err(|e| bad(&account.address, &e))?),
     };
     let order = match account.public_key {
         None => None,
@@ -87,6 +85,15 @@ fn get_ready(account: NewAccount, memory: u32, days: u32) -> Result<(Ready, Opti
         }
     };
     Ok((Ready { address: account.address, password, keyed: order.is_some() }, order))
+}
+
+fn hash_password(text: String, memory: u32) -> Result<Result<PasswordHash, BadPassword>, ErrorStack> {
+    let password = Password::new(Zeroizing::new(text));
+    Ok(PasswordHash::new(&password, random::octets()?, memory))
+}
+
+fn bad_password(address: &MailAddress, error: &dyn std::error::Error) -> Failure {
+    refuse(ProblemCode::BadRequest, format!("{address}: {error}"))
 }
 
 fn publish(tx: &mut Tx<'_>, accounts: Vec<Ready>, issued: Vec<Issued>) -> Result<Vec<Option<B64>>, Failure> {

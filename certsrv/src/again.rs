@@ -38,7 +38,7 @@ fn find(
     let row = view.certificate(&used.serial)?.filter(|row| row.live(now));
     let (Some(_), Some(row)) = (asked, row) else { return Ok(None) };
     let by = match (&row.holder, authority) {
-        (Holder::Member { address }, Authority::Members) => Actor::Account(address.clone()),
+        (Holder::Member { address }, Authority::Members) if row.foreign.is_none() => Actor::Account(address.clone()),
         // A groupsrv whose place another one took is not let in again.
         (Holder::Service { role }, Authority::Services) if view.pin(&row.key)?.is_some() => Actor::Service(*role),
         _ => return Ok(None),

@@ -1,13 +1,15 @@
 //! What every call has at hand.
 
+use crate::authn::guesses::Guesses;
 use crate::cert::ca::Ca;
 use crate::config::Config;
 use crate::events::Metrics;
+use crate::foreign::Imports;
 use crate::registry::Registry;
 use crate::saml::{LoginMetrics, Saml};
 use crate::session::Sessions;
 use openssl::x509::X509;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use twinseal_proto::encoding::Digest;
@@ -25,6 +27,8 @@ pub(crate) struct App {
     pub(crate) registry: Arc<Registry>,
     /// Signs members' and lists' certificates.
     pub(crate) members_ca: Ca,
+    /// Signs memberships' certificates.
+    pub(crate) memberships_ca: Ca,
     /// Signs the services' certificates.
     pub(crate) services_ca: Ca,
     /// The root of both.
@@ -35,6 +39,10 @@ pub(crate) struct App {
     pub(crate) hashing: Arc<Semaphore>,
     /// Guards [`LOGGING_IN`].
     pub(crate) logging_in: Semaphore,
+    /// Counts wrong passwords.
+    pub(crate) guesses: Mutex<Guesses>,
+    /// What other CAs' certificates have to be under, and how their keys are proven.
+    pub(crate) imports: Imports,
     /// Counters.
     pub(crate) metrics: Metrics,
     /// Log-in through an identity provider, where one is configured.

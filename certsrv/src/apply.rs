@@ -1,9 +1,12 @@
 //! What a change does to the index. The same for a change that is being made and for one that is replayed.
 
+mod enrolment;
+
 use crate::cert::serial::Serial;
 use crate::change::Change;
 use crate::rows::{
-    Account, Certificate, Group, GroupKey, Holder, Member, NoticeRow, Pin, Request, TokenPurpose, TokenRow, TokenUse,
+    Account, Certificate, Foreign, Group, GroupKey, Holder, KeyUse, Member, NoticeRow, Pin, Request, TokenPurpose,
+    TokenRow, TokenUse,
 };
 use crate::store::Tx;
 use crate::views::inconsistent;
@@ -21,25 +24,35 @@ use twinseal_svc::store::StoreError;
 pub(crate) fn apply(change: &Change, tx: &mut Tx<'_>) -> Result<(), StoreError> {
     match change {
         Change::AccountAdded { address, password } => {
-            let row = Account { address: address.clone(), password: password.clone(), current: None, bound: None };
-            tx.put_account(address, &row)
+            let (address, password) = (address.clone(), password.clone());
+            let row = Account { address, password, current: None, signing: None, locked: false, bound: None };
+            tx.put_account(&row.address, &row)
         }
         Change::AccountBound { address, subject } => bound(address, Some(*subject), tx),
         Change::AccountUnbound { address } => bound(address, None, tx),
         Change::TokenMade { digest, purpose, expires, made } => token_made(digest, purpose, *expires, *made, tx),
-        Change::CertificateIssued { serial, holder, certificate, until, token } => {
-            let key = issued(*serial, holder, certificate, *until, tx)?;
-            match token {
-                Some(token) => token_used(token, TokenUse { key, serial: *serial }, tx),
-                None => Ok(()),
-            }
+        Change::CertificateIssued { serial, holder, certificate, until, token, purpose } => {
+            let (holder, certificate) = (holder.clone(), certificate.clone());
+            issued((*serial, holder, certificate, *until), (*purpose, None), *token, tx)
+        }
+        Change::CertificateImported { serial, address, certificate, until, token, purpose, foreign } => {
+            let holder = Holder::Member { address: address.clone() };
+            let what = (*serial, holder, certificate.clone(), *until);
+            issued(what, (*purpose, Some(foreign.clone())), *token, tx)
         }
         Change::CertificateRevoked { serial, reason } => revoked(serial, *reason, tx),
-        Change::CertificateEnded { serial } => {
-            let row = certificate(serial, tx)?;
-            tx.delete_end(row.until, serial);
-            no_longer_current(&row, tx)
+        Change::CertificateEnded { serial } => enrolment::ended(serial, tx),
+        Change::PasswordSet { address, password } => {
+            enrolment::with_account(address, tx, |account| account.password.clone_from(password))
         }
+        Change::AccountLocked { address } => enrolment::with_account(address, tx, |account| account.locked = true),
+        Change::AccountUnlocked { address } => enrolment::with_account(address, tx, |account| account.locked = false),
+        Change::AccountRemoved { address } => {
+            tx.forget_tokens(address)?;
+            tx.delete_account(address);
+            Ok(())
+        }
+        Change::MembershipsRevoked { handle, certificates } => enrolment::memberships_revoked(handle, certificates, tx),
         Change::GroupCreated { group, list, owner, join, mode, history, settings } => {
             tx.put_list_of(group, list)?;
             let row = Group {
@@ -87,13 +100,22 @@ pub(crate) fn apply(change: &Change, tx: &mut Tx<'_>) -> Result<(), StoreError> 
                 options: MemberOptions::default(),
             };
             tx.put_member(group, &row)?;
+            if row.state == MemberState::Active {
+                tx.put_joined(handle)?;
+            }
             count(group, *role, true, tx)?;
             used_number(*number, tx)
         }
-        Change::MemberKeyed { group, address, serial } => with_member(group, address, tx, |row| {
-            row.state = MemberState::Active;
-            row.serial = Some(*serial);
-        }),
+        Change::MemberKeyed { group, address, serial } => {
+            let before = tx.member(group, address)?;
+            if let Some(row) = before.filter(|row| row.state == MemberState::Pending) {
+                tx.put_joined(&row.handle)?;
+            }
+            with_member(group, address, tx, |row| {
+                row.state = MemberState::Active;
+                row.serial = Some(*serial);
+            })
+        }
         Change::MemberSuspended { group, address } => with_member(group, address, tx, |row| {
             if row.state == MemberState::Active {
                 row.state = MemberState::Suspended;
@@ -102,6 +124,7 @@ pub(crate) fn apply(change: &Change, tx: &mut Tx<'_>) -> Result<(), StoreError> 
         Change::MemberLeft { group, address } => {
             let row = tx.member(group, address)?.ok_or_else(|| inconsistent("nobody to leave"))?;
             tx.delete_member(group, address);
+            tx.delete_joined(&row.handle);
             count(group, row.role, false, tx)
         }
         Change::RequestMade { request } => tx.put_request(request),
@@ -165,18 +188,21 @@ fn token_used(digest: &Digest, used: TokenUse, tx: &mut Tx<'_>) -> Result<(), St
     tx.put_token(digest, &TokenRow { used: Some(used), ..row })
 }
 
-/// Returns the digest of the certified key.
-fn issued(serial: Serial, holder: &Holder, der: &B64, until: UnixTime, tx: &mut Tx<'_>) -> Result<Digest, StoreError> {
-    let read = CertificateKey::read(der.as_ref()).map_err(|_| inconsistent("a certificate that cannot be read"))?;
-    let key = Digest::of(read.spki);
-    let row = Certificate { serial, holder: holder.clone(), certificate: der.clone(), key, until, revoked: None };
+fn issued(
+    (serial, holder, certificate, until): (Serial, Holder, B64, UnixTime),
+    (purpose, foreign): (KeyUse, Option<Foreign>),
+    token: Option<Digest>,
+    tx: &mut Tx<'_>,
+) -> Result<(), StoreError> {
+    let read = CertificateKey::read(certificate.as_ref());
+    let key = Digest::of(read.map_err(|_| inconsistent("a certificate that cannot be read"))?.spki);
+    let row = Certificate { serial, holder, certificate, key, until, revoked: None, purpose, foreign };
     tx.put_certificate(&serial, &row)?;
-    match holder {
-        Holder::Member { address } => {
+    match &row.holder {
+        Holder::Member { address } => enrolment::certified(address, &row, tx)?,
+        Holder::Membership { handle, .. } => {
             tx.put_end(until, &serial)?;
-            let mut account = tx.account(address)?.ok_or_else(|| inconsistent("a certificate for no account"))?;
-            account.current = Some(serial);
-            tx.put_account(address, &account)?;
+            tx.put_membership_certificate(handle, serial, until, &key)?;
         }
         Holder::Group { group, epoch } => {
             tx.put_group_key(&key, &GroupKey { group: *group, epoch: *epoch, serial })?;
@@ -184,7 +210,7 @@ fn issued(serial: Serial, holder: &Holder, der: &B64, until: UnixTime, tx: &mut 
         }
         Holder::Service { role } => joined(key, *role, serial, tx)?,
     }
-    Ok(key)
+    token.map_or(Ok(()), |token| token_used(&token, TokenUse { key, serial }, tx))
 }
 
 /// There is one groupsrv: another one takes its place. Exploders may be several.
@@ -207,25 +233,19 @@ fn revoked(serial: &Serial, reason: RevocationReason, tx: &mut Tx<'_>) -> Result
         tx.put_compromised(&row.key)?;
     }
     match &row.holder {
-        Holder::Member { .. } => no_longer_current(&row, tx),
+        Holder::Member { address } => enrolment::revoked(&row, address, reason, tx),
         Holder::Service { .. } => {
             if tx.pin(&row.key)?.is_some_and(|pin| pin.serial == *serial) {
                 tx.delete_pin(&row.key);
             }
             Ok(())
         }
+        Holder::Membership { handle, .. } => {
+            tx.delete_membership_certificate(handle, serial);
+            Ok(())
+        }
         Holder::Group { .. } => Ok(()),
     }
-}
-
-fn no_longer_current(row: &Certificate, tx: &mut Tx<'_>) -> Result<(), StoreError> {
-    let Holder::Member { address } = &row.holder else { return Ok(()) };
-    let Some(mut account) = tx.account(address)? else { return Ok(()) };
-    if account.current == Some(row.serial) {
-        account.current = None;
-        tx.put_account(address, &account)?;
-    }
-    Ok(())
 }
 
 fn certificate(serial: &Serial, tx: &Tx<'_>) -> Result<Certificate, StoreError> {

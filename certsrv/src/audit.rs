@@ -11,7 +11,7 @@ use twinseal_proto::api::members::MemberOptions;
 use twinseal_proto::api::services::ServiceRole;
 use twinseal_proto::encoding::{B64, Digest};
 use twinseal_proto::feed::{DeliveryMode, History, ListSettings};
-use twinseal_proto::ids::{BanPattern, GroupId, ListAddress, MailAddress, NoticeId, RequestId};
+use twinseal_proto::ids::{BanPattern, GroupId, Handle, ListAddress, MailAddress, NoticeId, RequestId};
 use twinseal_proto::time::UnixTime;
 
 /// Who caused it.
@@ -76,6 +76,11 @@ impl<'a> Record<'a> {
         Self { at, by, event: Event::LoggedIn { subject } }
     }
 
+    /// A key pair that is about to be made for somebody.
+    pub(crate) const fn making_key(at: UnixTime, by: &'a Actor, holder: &'a Holder) -> Self {
+        Self { at, by, event: Event::MakingKey { holder } }
+    }
+
     /// A change that is about to be made.
     pub(crate) fn change(at: UnixTime, by: &'a Actor, change: &'a Change) -> Self {
         Self { at, by, event: Event::of(change) }
@@ -107,6 +112,20 @@ enum Event<'a> {
     CertificateEnded {
         serial: &'a Serial,
     },
+    /// A key pair is about to be made for a member, who is sent it.
+    MakingKey {
+        holder: &'a Holder,
+    },
+    /// A certificate of another CA; `sha256` names it for everybody.
+    CertificateImported {
+        serial: &'a Serial,
+        address: &'a MailAddress,
+        sha256: Digest,
+    },
+    MembershipsRevoked {
+        handle: &'a Handle,
+        serials: Vec<Serial>,
+    },
     AccountAdded {
         address: &'a MailAddress,
     },
@@ -121,6 +140,19 @@ enum Event<'a> {
     /// Recorded before the code is given.
     LoggedIn {
         subject: &'a Digest,
+    },
+    PasswordSet {
+        address: &'a MailAddress,
+        password: bool,
+    },
+    AccountLocked {
+        address: &'a MailAddress,
+    },
+    AccountUnlocked {
+        address: &'a MailAddress,
+    },
+    AccountRemoved {
+        address: &'a MailAddress,
     },
     TokenMade {
         purpose: &'a TokenPurpose,
@@ -205,6 +237,17 @@ impl<'a> Event<'a> {
             Change::AccountAdded { address, .. } => Self::AccountAdded { address },
             Change::AccountBound { address, subject } => Self::AccountBound { address, subject },
             Change::AccountUnbound { address } => Self::AccountUnbound { address },
+            Change::PasswordSet { address, password } => Self::PasswordSet { address, password: password.is_some() },
+            Change::AccountLocked { address } => Self::AccountLocked { address },
+            Change::AccountUnlocked { address } => Self::AccountUnlocked { address },
+            Change::AccountRemoved { address } => Self::AccountRemoved { address },
+            Change::CertificateImported { serial, address, certificate, .. } => {
+                Self::CertificateImported { serial, address, sha256: Digest::of(certificate.as_ref()) }
+            }
+            Change::MembershipsRevoked { handle, certificates } => {
+                let serials = certificates.iter().map(|(serial, _)| *serial).collect();
+                Self::MembershipsRevoked { handle, serials }
+            }
             Change::TokenMade { purpose, expires, .. } => Self::TokenMade { purpose, expires: *expires },
             Change::CertificateIssued { serial, holder, certificate, .. } => {
                 Self::CertificateIssued { serial, holder, sha256: Digest::of(certificate.as_ref()) }

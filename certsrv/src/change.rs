@@ -2,7 +2,7 @@
 
 use crate::authn::password::PasswordHash;
 use crate::cert::serial::Serial;
-use crate::rows::{Holder, Notice, NoticeEnd, Request, RequestEnd, TokenPurpose};
+use crate::rows::{Foreign, Holder, KeyUse, Notice, NoticeEnd, Request, RequestEnd, TokenPurpose};
 use serde::{Deserialize, Serialize};
 use twinseal_proto::api::admin::certsrv::{JoinPolicy, MemberRole, RevocationReason};
 use twinseal_proto::api::groups::{KeyChangePolicy, RosterVisibility};
@@ -32,7 +32,35 @@ pub(crate) enum Change {
         made: UnixTime,
     },
     /// A certificate was issued; the token that asked for it is used up.
-    CertificateIssued { serial: Serial, holder: Holder, certificate: B64, until: UnixTime, token: Option<Digest> },
+    CertificateIssued {
+        serial: Serial,
+        holder: Holder,
+        certificate: B64,
+        until: UnixTime,
+        token: Option<Digest>,
+        #[serde(default)]
+        purpose: KeyUse,
+    },
+    /// An account brought a certificate that another CA issued; `serial` names it here.
+    CertificateImported {
+        serial: Serial,
+        address: MailAddress,
+        certificate: B64,
+        until: UnixTime,
+        token: Option<Digest>,
+        purpose: KeyUse,
+        foreign: Foreign,
+    },
+    /// An account has another password, or none.
+    PasswordSet { address: MailAddress, password: Option<PasswordHash> },
+    /// Nobody may log in to an account.
+    AccountLocked { address: MailAddress },
+    /// Its holder may log in again.
+    AccountUnlocked { address: MailAddress },
+    /// An account is no more.
+    AccountRemoved { address: MailAddress },
+    /// A membership's certificates let nobody in any more, since it ended or was suspended. Each with its notAfter.
+    MembershipsRevoked { handle: Handle, certificates: Vec<(Serial, UnixTime)> },
     /// A certificate was revoked.
     CertificateRevoked { serial: Serial, reason: RevocationReason },
     /// A member's certificate ran out.

@@ -4,6 +4,7 @@
 mod groups;
 mod members;
 mod requests;
+mod accounts;
 mod run;
 mod tables;
 
@@ -64,6 +65,9 @@ enum Command {
         /// unspecified, keyCompromise, affiliationChanged, superseded, cessationOfOperation or privilegeWithdrawn
         #[arg(long)]
         reason: RevocationReason,
+        /// Locks the account that the certificate belongs to, too
+        #[arg(long)]
+        lock_account: bool,
     },
 }
 
@@ -86,6 +90,36 @@ enum Account {
     },
     /// Lets the account's next SAML log-in come from another name at the identity provider
     Unbind {
+        /// The account
+        address: MailAddress,
+    },
+    /// Lets nobody log in to an account; its memberships and its mail stay
+    Lock {
+        /// The account
+        address: MailAddress,
+    },
+    /// Lets a locked account's holder log in again
+    Unlock {
+        /// The account
+        address: MailAddress,
+    },
+    /// Gives an account another password, or none
+    Password {
+        /// The account
+        address: MailAddress,
+        /// File with the password, for the owner's eyes alone (chmod 600); without it, the account has none any more
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+    },
+    /// Ends an account, its memberships and its certificates
+    Remove {
+        /// The account
+        address: MailAddress,
+    },
+    /// Lists the accounts
+    List,
+    /// Shows an account with its certificates
+    Show {
         /// The account
         address: MailAddress,
     },

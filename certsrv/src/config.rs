@@ -46,6 +46,12 @@ pub struct Config {
     pub enrol_token_hours: u32,
     /// Life of one-time tokens for services in hours.
     pub service_token_hours: u32,
+    /// Life of membership certificates in hours.
+    pub membership_hours: u32,
+    /// Makes key pairs for members who ask for that (RFC 7030 section 4.4): the key is in certsrv's memory for a moment.
+    pub server_keygen: bool,
+    /// PEM file of the root CAs whose S/MIME certificates members may bring; without it, none.
+    pub import_roots: Option<PathBuf>,
     /// Memory that hashing a new password takes, in KiB.
     pub password_memory_kib: u32,
     /// Log-in through a SAML identity provider; absent, there is none.
@@ -80,6 +86,9 @@ impl Default for Config {
             service_days: 365,
             enrol_token_hours: 72,
             service_token_hours: 24,
+            membership_hours: 72,
+            server_keygen: false,
+            import_roots: None,
             // With two passes and one lane: the first choice of OWASP's password storage guide for Argon2id.
             password_memory_kib: 19_456,
             saml: None,
@@ -115,6 +124,9 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), BadValue> {
+        if !(24..=168).contains(&self.membership_hours) {
+            return Err(BadValue { key: "membership_hours", wanted: "24 to 168 are wanted" });
+        }
         let rules: [(bool, &'static str, &'static str); 7] = [
             (self.names().is_some(), "names", "a DNS name or an IP address is wanted in each place"),
             (self.state.is_absolute(), "state", "an absolute path is wanted"),

@@ -1,10 +1,9 @@
 //! The rules, pure: what may be done, given how things stand. A refusal is a [`Problem`] that says what would help.
 
-use crate::rows::{Account, Certificate, Group, Member, Request, TokenPurpose, TokenRow, TokenUse, Wish};
+use crate::rows::{Group, Member, Request, TokenPurpose, TokenRow, TokenUse, Wish};
 use twinseal_proto::api::admin::certsrv::{JoinPolicy, MemberRole};
 use twinseal_proto::api::services::ServiceRole;
 use twinseal_proto::api::{Problem, ProblemCode};
-use twinseal_proto::encoding::Digest;
 use twinseal_proto::ids::{ListAddress, MailAddress};
 use twinseal_proto::time::UnixTime;
 
@@ -186,33 +185,6 @@ pub(crate) fn mailboxes(list: &ListAddress) -> impl Iterator<Item = MailAddress>
 pub(crate) fn not_an_owner(address: &MailAddress) -> Problem {
     let detail = format!("{address} is a list's own address: mail to an owner there would go round; name a person's");
     Problem::new(ProblemCode::Conflict, detail)
-}
-
-/// May this key be certified for this account by a password or a token alone (DESIGN 3.1)? `current` is the account's
-/// present certificate.
-pub(crate) fn enrol(
-    account: &Account,
-    current: Option<&Certificate>,
-    key: &Digest,
-    compromised: bool,
-    now: UnixTime,
-) -> Result<(), Problem> {
-    if compromised {
-        let detail = "this key was revoked as compromised and is not certified again; make a new one";
-        return Err(Problem::new(ProblemCode::Conflict, detail));
-    }
-    match current.filter(|certificate| certificate.live(now)) {
-        None => Ok(()),
-        Some(certificate) if certificate.key == *key => Ok(()),
-        Some(certificate) => Err(Problem::new(
-            ProblemCode::Conflict,
-            format!(
-                "{} has a live certificate (serial {}) for another key, and a password or a token does not replace a \
-                 live key. Send a request for the key you have, or have an administrator revoke that certificate first",
-                account.address, certificate.serial
-            ),
-        )),
-    }
 }
 
 /// Whose token is this, for enrolment?

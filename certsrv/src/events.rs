@@ -13,6 +13,7 @@ pub(crate) struct Metrics {
     pub(crate) registry: Registry,
     issued: IntCounterVec,
     refused: IntCounter,
+    hashed: IntCounter,
     pub(crate) sequence: IntGauge,
 }
 
@@ -22,22 +23,36 @@ impl Metrics {
         let opts = Opts::new("certsrv_certificates_issued_total", "Certificates that were issued");
         let issued = IntCounterVec::new(opts, &["of"])?;
         let refused = IntCounter::new("certsrv_enrolments_refused_total", "Enrolments that were refused")?;
+        let hashed = IntCounter::new("certsrv_passwords_hashed_total", "Passwords that were compared with a hash")?;
         let sequence = IntGauge::new("certsrv_feed_sequence", "Last sequence of the feed")?;
         registry.register(Box::new(issued.clone()))?;
         registry.register(Box::new(refused.clone()))?;
+        registry.register(Box::new(hashed.clone()))?;
         registry.register(Box::new(sequence.clone()))?;
-        Ok(Self { registry, issued, refused, sequence })
+        Ok(Self { registry, issued, refused, hashed, sequence })
     }
 
     /// A certificate was signed.
     pub(crate) fn issued(&self, serial: &Serial, holder: &Holder) {
         let of = match holder {
             Holder::Member { .. } => "member",
+            Holder::Membership { .. } => "membership",
             Holder::Group { .. } => "group",
             Holder::Service { .. } => "service",
         };
         self.issued.with_label_values(&[of]).inc();
         tracing::debug!(%serial, of, "certificate issued");
+    }
+
+    /// A password is about to be compared with a hash: the same work whatever the account.
+    pub(crate) fn password_hashed(&self) {
+        self.hashed.inc();
+    }
+
+    /// How often that was.
+    #[cfg(test)]
+    pub(crate) fn passwords_hashed(&self) -> u64 {
+        self.hashed.get()
     }
 
     /// An enrolment was refused.
@@ -60,6 +75,16 @@ pub(crate) fn listening(https: &str) {
 /// Another service holds the same host.
 pub(crate) fn warning(text: &str) {
     tracing::warn!("{text}");
+}
+
+/// The issuer of a certificate that was brought gives no answer about it.
+pub(crate) fn issuer_silent(whose: &str, name: &Serial) {
+    tracing::warn!(whose, %name, "no answer from the issuer that can be believed: is it revoked?");
+}
+
+/// A certificate that was brought is revoked by its issuer.
+pub(crate) fn revoked_elsewhere(whose: &str, name: &Serial) {
+    tracing::warn!(whose, %name, "revoked by its issuer");
 }
 
 /// A service joined.

@@ -8,7 +8,7 @@ use crate::cert::profile::Profile;
 use crate::cert::serial::Serial;
 use crate::change::Change;
 use crate::failure::Failure;
-use crate::rows::Holder;
+use crate::rows::{Holder, KeyUse};
 use crate::{parallel, random};
 use std::sync::Arc;
 use twinseal_proto::encoding::{B64, Digest};
@@ -37,14 +37,16 @@ pub(crate) struct Issued {
     pub(crate) der: Vec<u8>,
     /// notAfter.
     until: UnixTime,
+    /// What it is for.
+    purpose: KeyUse,
 }
 
 impl Issued {
     /// The change that publishes it and uses up the token.
     pub(crate) fn change(&self, token: Option<Digest>) -> Change {
         let certificate = B64(self.der.clone());
-        let (serial, holder, until) = (self.serial, self.holder.clone(), self.until);
-        Change::CertificateIssued { serial, holder, certificate, until, token }
+        let (serial, holder, until, purpose) = (self.serial, self.holder.clone(), self.until, self.purpose);
+        Change::CertificateIssued { serial, holder, certificate, until, token, purpose }
     }
 }
 
@@ -53,6 +55,8 @@ impl Issued {
 pub(crate) enum Authority {
     /// Members and lists.
     Members,
+    /// Memberships.
+    Memberships,
     /// The services.
     Services,
 }
@@ -61,6 +65,7 @@ impl Authority {
     const fn of(self, app: &App) -> &Ca {
         match self {
             Self::Members => &app.members_ca,
+            Self::Memberships => &app.memberships_ca,
             Self::Services => &app.services_ca,
         }
     }
@@ -82,7 +87,7 @@ pub(crate) async fn issue(
     // Step 5: serial number and to-be-signed octets are on the disk before the key is used.
     let records: Vec<Record<'_>> = prepared
         .iter()
-        .map(|(holder, p)| Record::intent(now, by, Some(holder), &p.serial, B64(p.tbs.clone())))
+        .map(|(holder, _, p)| Record::intent(now, by, Some(holder), &p.serial, B64(p.tbs.clone())))
         .collect();
     app.registry.audit().record_all(&records).await?;
     drop(records);
@@ -90,11 +95,11 @@ pub(crate) async fn issue(
     // Step 6.
     let at = Arc::clone(app);
     let issued = tokio::task::spawn_blocking(move || {
-        parallel::map(prepared, |(holder, p)| {
+        parallel::map(prepared, |(holder, purpose, p)| {
             let (serial, until) = (p.serial, p.until);
             let der = authority.of(&at).issue(p)?;
             at.metrics.issued(&serial, &holder);
-            Ok::<_, CaError>(Issued { serial, holder, der, until })
+            Ok::<_, CaError>(Issued { serial, holder, der, until, purpose })
         })
     })
     .await??;
@@ -102,8 +107,8 @@ pub(crate) async fn issue(
     Ok(issued)
 }
 
-fn prepare(ca: &Ca, order: Order, now: UnixTime) -> Result<(Holder, Prepared), CaError> {
+fn prepare(ca: &Ca, order: Order, now: UnixTime) -> Result<(Holder, KeyUse, Prepared), CaError> {
     let serial = Serial::from_random(random::octets()?);
     let prepared = ca.prepare(&order.profile, &order.spki, serial, now, order.days)?;
-    Ok((order.holder, prepared))
+    Ok((order.holder, order.profile.key_use(), prepared))
 }

@@ -139,7 +139,8 @@ fn catch_up(layout: &Layout, key: &FeedKey, store: &Store) -> Result<crate::log:
     let mut tx = Tx::new(store);
     let mut reached = from;
     let found = replay(&layout.feed(), key, from, |changes, head| {
-        for change in &changes {
+        for (change, after) in changes.iter().zip((0..changes.len() as u64).rev()) {
+            tx.set_sequence(head.sequence - after);
             crate::apply::apply(change, &mut tx)?;
         }
         if head.sequence - reached.sequence >= 1000 {

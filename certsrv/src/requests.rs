@@ -29,6 +29,9 @@ const INVITED_AT_ONCE: usize = 100;
 /// Most invitations of one group that wait: each is a mail to somebody who did not ask for it.
 const INVITED: usize = 1000;
 
+/// Most other keys that may wait for one account: a password alone makes no more.
+pub(crate) const MOST_KEYS: usize = 4;
+
 /// The request with this wish that waits already, or a new one. `confirmed`: no mailbox has to confirm it.
 pub(crate) fn make(tx: &mut Tx<'_>, now: UnixTime, wish: Wish, confirmed: bool) -> Result<Request, Failure> {
     let waiting = waiting_for(tx, now, wish.address())?;

@@ -48,7 +48,7 @@ fn revoke_one(tx: &mut Tx<'_>, serial: Serial, reason: RevocationReason) -> Resu
 fn newest(tx: &Tx<'_>, row: &Certificate) -> Result<Vec<Serial>, Failure> {
     let mut found = Vec::new();
     if let Holder::Member { address } = &row.holder {
-        found.extend(tx.account(address)?.and_then(|account| account.current));
+        found.extend(tx.account(address)?.into_iter().flat_map(|a| [a.current, a.signing]).flatten());
     }
     found.extend(tx.pin(&row.key)?.map(|pin| pin.serial));
     found.extend(tx.group_key(&row.key)?.map(|known| known.serial));

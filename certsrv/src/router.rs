@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::{
-    accounts, bans, est, feed, group_certificates, groups, import, members, options, publish, requests, revoke, roster,
+    accounts, bans, est, feed, foreign, group_certificates, groups, import, members, options, publish, requests, revoke, roster,
     saml, services, status,
 };
 use axum::Router;
@@ -47,6 +47,8 @@ pub(crate) fn https(app: &Arc<App>) -> Router {
     let router = route::<api::login::LoginCode, _, _, _>(router, saml::redeem);
     let router =
         est::routes(saml::routes(router)).route(publish::PEM_PATH, get(publish::pem)).with_state(Arc::clone(app));
+    let router =
+        foreign::routes(est::routes(router)).route(publish::PEM_PATH, get(publish::pem)).with_state(Arc::clone(app));
     let at = Arc::clone(app);
     let ready = move || {
         at.metrics.sequence.set(i64::try_from(at.registry.head().borrow().sequence).unwrap_or(i64::MAX));
@@ -64,6 +66,7 @@ pub(crate) fn admin(app: &Arc<App>) -> Router {
     let router = route::<admin::ImportMembers, _, _, _>(router, import::members);
     let router = route::<admin::EnrolToken, _, _, _>(router, accounts::token);
     let router = route::<admin::UnbindAccount, _, _, _>(router, saml::unbind);
+    let router = accounts::manage::routes(router);
     let router = route::<admin::CreateGroup, _, _, _>(router, groups::create);
     let router = route::<admin::ListGroups, _, _, _>(router, groups::list);
     let router = shared(router);

@@ -41,6 +41,44 @@ pub(crate) struct Account {
     /// SHA-256 of the subject at the identity provider that logs in to it, from the first such log-in on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) bound: Option<Digest>,
+    /// The certificate that it signs with, where that is another one (P4).
+    #[serde(default)]
+    pub(crate) signing: Option<Serial>,
+    /// Nobody may log in to it.
+    #[serde(default)]
+    pub(crate) locked: bool,
+}
+
+/// What a member's certificate is for (P4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum KeyUse {
+    /// Signatures, and messages are encrypted to it.
+    #[default]
+    Both,
+    /// Signatures.
+    Sign,
+    /// Messages are encrypted to it.
+    Encrypt,
+}
+
+impl KeyUse {
+    /// Whether copies can be made for it.
+    pub(crate) const fn encrypts(self) -> bool {
+        !matches!(self, Self::Sign)
+    }
+}
+
+/// What is kept of a certificate that another CA issued (P2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Foreign {
+    /// DER of its issuers, the nearest first, with the root.
+    pub(crate) issuers: Vec<B64>,
+    /// Where its issuer publishes CRLs.
+    pub(crate) crls: Vec<String>,
+    /// Where its issuer answers OCSP requests.
+    pub(crate) ocsp: Vec<String>,
 }
 
 /// Whose a certificate is.
@@ -64,6 +102,15 @@ pub(crate) enum Holder {
         /// What it is.
         role: ServiceRole,
     },
+    /// A membership's (L7).
+    Membership {
+        /// The group.
+        group: GroupId,
+        /// The account.
+        address: MailAddress,
+        /// The membership.
+        handle: Handle,
+    },
 }
 
 /// A certificate that was issued.
@@ -81,6 +128,12 @@ pub(crate) struct Certificate {
     pub(crate) until: UnixTime,
     /// Why it was revoked, if it was.
     pub(crate) revoked: Option<RevocationReason>,
+    /// What it is for, where it is a member's.
+    #[serde(default)]
+    pub(crate) purpose: KeyUse,
+    /// Another CA issued it: its serial number here is its name alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) foreign: Option<Foreign>,
 }
 
 impl Certificate {

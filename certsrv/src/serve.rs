@@ -4,6 +4,7 @@ use crate::app::{App, HASHING, LOGGING_IN};
 use crate::cert::ca::{Ca, load_certificate};
 use crate::config::Config;
 use crate::events::{self, Metrics};
+use crate::foreign::{Imports, watch};
 use crate::init::{load_feed_key, lock};
 use crate::layout::Layout;
 use crate::registry::Registry;
@@ -11,7 +12,7 @@ use crate::saml::{LoginMetrics, Saml};
 use crate::session::Sessions;
 use crate::{identity, revoke, router, status};
 use std::error::Error;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use twinseal_proto::time::UnixTime;
@@ -35,6 +36,8 @@ pub(crate) async fn open(
     let audit = Arc::new(Audit::open(&layout.audit())?);
     let root = load_certificate(&layout.ca(), "root")?;
     let (members_ca, services_ca) = (Ca::load(&layout.ca(), "members")?, Ca::load(&layout.ca(), "services")?);
+    let memberships_ca = Ca::load(&layout.ca(), "memberships")?;
+    let imports = Imports::load(config.import_roots.as_deref())?;
     let identity = identity::load(&layout, &config, &services_ca, &root, &audit).await?;
     let at = layout.clone();
     let registry = tokio::task::spawn_blocking(move || Registry::open(&at, key, audit)).await??;
@@ -46,11 +49,14 @@ pub(crate) async fn open(
         config,
         registry: Arc::new(registry),
         members_ca,
+        memberships_ca,
         services_ca,
         root,
         pin: identity.pin()?,
         hashing: Arc::new(Semaphore::new(HASHING)),
         logging_in: Semaphore::new(LOGGING_IN),
+        guesses: Mutex::default(),
+        imports,
         metrics,
         stop,
     };
@@ -60,11 +66,10 @@ pub(crate) async fn open(
 /// Whom the HTTPS listener lets in: anybody; a certificate that is presented must be under our root.
 pub(crate) fn clients(app: &App) -> Clients {
     // The sub-CAs too: stock clients often present their certificate without its issuer's.
-    Clients::Optional(vec![
-        app.root.clone(),
-        app.members_ca.certificate().clone(),
-        app.services_ca.certificate().clone(),
-    ])
+    let mut roots = vec![app.root.clone(), app.members_ca.certificate().clone(), app.services_ca.certificate().clone()];
+    // A certificate that was brought from elsewhere logs its member in as one of ours does.
+    roots.extend(app.imports.roots().iter().cloned());
+    Clients::Optional(roots)
 }
 
 /// Runs the service until SIGTERM.
@@ -81,6 +86,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), StartError> {
     events::listening(&https.local_addr()?.to_string());
     status::warnings(app.config.evaluation).iter().for_each(|text| events::warning(text));
     let sweep = tokio::spawn(revoke::sweep(Arc::clone(&app)));
+    let watch = tokio::spawn(watch::run(Arc::clone(&app)));
     let at = Arc::clone(&app);
     shutdown::ready(move || at.registry.working());
     tokio::join!(
@@ -88,6 +94,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), StartError> {
         admin::serve(socket, router::admin(&app), stop),
     );
     sweep.await?;
+    watch.await?;
     Ok(())
 }
 

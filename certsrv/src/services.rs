@@ -148,7 +148,7 @@ fn service_names(asked: Vec<AltName>) -> Result<Vec<AltName>, Failure> {
         .map(|name| match name {
             AltName::Dns(host) => service_name(&host),
             AltName::Ip(_) => Some(name),
-            AltName::Mail(_) => None,
+            AltName::Mail(_) | AltName::Uri(_) => None,
         })
         .collect();
     checked.filter(|names| (1..=16).contains(&names.len())).ok_or_else(|| {

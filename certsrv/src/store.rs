@@ -1,6 +1,7 @@
 //! The index of certsrv over the feed log: its tables, and the transaction in which a commit reads, decides and
 //! writes. What a transaction wrote it reads back, so that many changes in one commit see each other.
 
+mod enrolment;
 mod groups;
 
 use crate::cert::serial::Serial;
@@ -63,6 +64,8 @@ pub(crate) struct Tx<'a> {
     store: &'a Store,
     written: BTreeMap<(u8, Vec<u8>), Option<Box<RawValue>>>,
     told: Vec<Told>,
+    /// The entry of the feed that is applied now.
+    sequence: u64,
 }
 
 macro_rules! accessors {
@@ -83,15 +86,17 @@ macro_rules! accessors {
 impl<'a> Tx<'a> {
     /// A view of `store` as it is.
     pub(crate) const fn new(store: &'a Store) -> Self {
-        Self { store, written: BTreeMap::new(), told: Vec::new() }
+        Self { store, written: BTreeMap::new(), told: Vec::new(), sequence: 0 }
     }
 
     /// Makes a change: it is in the view from here on, and in the log and the index when the commit is done.
     pub(crate) fn push(&mut self, change: Change) -> Result<(), StoreError> {
+        let follows = crate::membership::follows(&change, self)?;
         let (groupsrv, exploder) = crate::views::of(&change, self)?;
+        self.set_sequence(self.next_sequence()?);
         crate::apply::apply(&change, self)?;
         self.told.push(Told { change, groupsrv, exploder });
-        Ok(())
+        follows.map_or(Ok(()), |follows| self.push(follows))
     }
 
     /// The changes so far.

@@ -37,7 +37,21 @@ pub(crate) fn feed_key() -> FeedKey {
 
 /// A request for `key`; names as `email:…`, `DNS:…`, `IP:…`, `URI:…`.
 pub(crate) fn csr(key: &PKey<Private>, names: &[&str]) -> Vec<u8> {
+    request(key, None, names)
+}
+
+/// The same, with a subject.
+pub(crate) fn csr_of(key: &PKey<Private>, common_name: &str, names: &[&str]) -> Vec<u8> {
+    request(key, Some(common_name), names)
+}
+
+fn request(key: &PKey<Private>, common_name: Option<&str>, names: &[&str]) -> Vec<u8> {
     let mut builder = X509ReqBuilder::new().unwrap();
+    if let Some(common_name) = common_name {
+        let mut subject = X509NameBuilder::new().unwrap();
+        subject.append_entry_by_nid(Nid::COMMONNAME, common_name).unwrap();
+        builder.set_subject_name(&subject.build()).unwrap();
+    }
     builder.set_pubkey(key).unwrap();
     if !names.is_empty() {
         let mut alternatives = SubjectAlternativeName::new();

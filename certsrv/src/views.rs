@@ -3,13 +3,15 @@
 
 use crate::cert::serial::Serial;
 use crate::change::Change;
-use crate::rows::Member;
+use crate::rows::{Certificate, Holder, Member};
 use crate::store::Tx;
 use twinseal_proto::api::admin::certsrv::MemberState;
 use twinseal_proto::cms::certificate::CertificateKey;
 use twinseal_proto::cms::recipient::RecipientId;
 use twinseal_proto::encoding::B64;
-use twinseal_proto::feed::{DeliveryMode, ExploderChange, GroupsrvChange, History, ListSettings, RecipientKey};
+use twinseal_proto::feed::{
+    DeliveryMode, ExploderChange, GroupsrvChange, History, ListSettings, RecipientKey, RevokedMembership,
+};
 use twinseal_proto::ids::{GroupId, MailAddress};
 use twinseal_svc::store::StoreError;
 
@@ -61,6 +63,20 @@ pub(crate) fn of(change: &Change, before: &Tx<'_>) -> Result<Views, StoreError> 
                 Some(ExploderChange::MemberLeft { group: *group, handle }),
             ),
         },
+        Change::CertificateRevoked { serial, .. } => match before.certificate(serial)? {
+            Some(Certificate { holder: Holder::Membership { .. }, until, revoked: None, .. }) => {
+                let certificates = vec![RevokedMembership { serial: B64(serial.octets().to_vec()), until }];
+                (Some(GroupsrvChange::MembershipRevoked { certificates }), None)
+            }
+            _ => (None, None),
+        },
+        Change::MembershipsRevoked { certificates, .. } => {
+            let certificates = certificates
+                .iter()
+                .map(|(serial, until)| RevokedMembership { serial: B64(serial.octets().to_vec()), until: *until })
+                .collect();
+            (Some(GroupsrvChange::MembershipRevoked { certificates }), None)
+        }
         _ => (None, None),
     })
 }

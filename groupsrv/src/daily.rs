@@ -62,13 +62,16 @@ impl Service {
     }
 }
 
-/// Ends the days, and keeps the counts from time to time.
+/// Ends the days, keeps the counts from time to time, and forgets revocations that time made good.
 pub(crate) async fn watch(service: Arc<Service>) {
     loop {
         let pause = Duration::from_secs(until_tomorrow(UnixTime::now()).min(KEEP));
         tokio::select! { () = tokio::time::sleep(pause) => {}, () = service.stop.cancelled() => return }
         service.pass_day(UnixTime::now());
         keep(&service).await;
+        if let Ok(Err(error)) = service.blocking(|service| service.index.forget_revoked(UnixTime::now())).await {
+            tracing::error!(%error, "revoked membership certificates that ended were not forgotten");
+        }
     }
 }
 

@@ -112,6 +112,15 @@ impl Roster {
         Some(Selected { history: group.row.history, members })
     }
 
+    /// Whether a membership certificate was revoked; `serial` is the content of its INTEGER.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    #[cfg_attr(not(test), allow(dead_code, reason = "no call of members' own is taken yet"))]
+    pub(crate) fn is_revoked(&self, serial: &[u8]) -> Result<bool, StoreError> {
+        self.index.is_revoked(serial)
+    }
+
     /// The place in the feed.
     pub(crate) fn sequence(&self) -> u64 {
         self.read().cursor.sequence
@@ -197,6 +206,9 @@ impl Page<'_> {
             }
             C::MemberKeyChanged { group, handle, recipient } => self.change_key(group, handle, Some(recipient)),
             C::MemberSuspended { group, handle } => self.change_key(group, handle, None),
+            C::MembershipRevoked { certificates } => {
+                certificates.iter().try_for_each(|one| self.batch.put_revoked(one.serial.as_ref(), one.until))
+            }
             C::MemberLeft { group, handle } => {
                 self.batch.delete_member(&group, &handle);
                 self.members.insert((group, handle), None);
@@ -256,5 +268,39 @@ impl Page<'_> {
                 Ok(())
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use twinseal_proto::encoding::{B64, Digest};
+    use twinseal_proto::feed::RevokedMembership;
+    use twinseal_proto::ids::FeedId;
+    use twinseal_proto::time::UnixTime;
+    use twinseal_svc::follow::Roster as _;
+
+    #[test]
+    fn revoked_memberships_are_known_until_they_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let index = Arc::new(Index::open(&dir.path().join("index")).unwrap());
+        let cursor = |sequence| Cursor {
+            feed: FeedId::from_random([1; 16]),
+            generation: 1,
+            sequence,
+            head: Digest([0; 32]),
+            heartbeat: UnixTime(0),
+        };
+        let roster = Roster::load(Arc::clone(&index), cursor(0)).unwrap();
+        let revoked = |serial: u8, until| RevokedMembership { serial: B64(vec![serial; 16]), until: UnixTime(until) };
+        let certificates = vec![revoked(1, 100), revoked(2, 200)];
+        roster.apply(vec![(1, GroupsrvChange::MembershipRevoked { certificates })], &cursor(1)).unwrap();
+        let known = || [1, 2, 3].map(|serial| roster.is_revoked(&[serial; 16]).unwrap());
+        assert_eq!(known(), [true, true, false]);
+        index.forget_revoked(UnixTime(100)).unwrap();
+        assert_eq!(known(), [true, true, false], "good to the last second");
+        index.forget_revoked(UnixTime(101)).unwrap();
+        assert_eq!(known(), [false, true, false]);
     }
 }

@@ -20,6 +20,8 @@ const REGISTRATIONS: Table = Table(3);
 const IDENTITIES: Table = Table(4);
 const KEYS: Table = Table(5);
 const SUBSTITUTED: Table = Table(6);
+/// Serial number of a membership certificate → its notAfter: revoked.
+const REVOKED: Table = Table(20);
 
 const CURSOR: &[u8] = b"cursor";
 /// The audit log has been read into this index.
@@ -203,6 +205,25 @@ impl Index {
         Ok(Seen { first_seen, new: known.is_none() })
     }
 
+    /// Whether the membership certificate with this serial number (content octets of the INTEGER) is revoked. One that has
+    /// ended may be forgotten: its notAfter keeps it out.
+    #[cfg_attr(not(test), allow(dead_code, reason = "no call of members' own is taken yet"))]
+    pub(crate) fn is_revoked(&self, serial: &[u8]) -> Result<bool, StoreError> {
+        Ok(self.store.get::<UnixTime>(REVOKED, serial)?.is_some())
+    }
+
+    /// Forgets revoked membership certificates that ended before `now`. Blocks.
+    pub(crate) fn forget_revoked(&self, now: UnixTime) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        for row in self.store.scan::<UnixTime>(REVOKED, b"") {
+            let (serial, until) = row?;
+            if until < now {
+                batch.delete(REVOKED, &serial);
+            }
+        }
+        self.store.commit(batch)
+    }
+
     /// The key pairs that were ever made.
     pub(crate) fn keys(&self) -> Result<Vec<KeyName>, StoreError> {
         self.store.scan::<KeyName>(KEYS, b"").map(|row| row.map(|(_, name)| name)).collect()
@@ -255,6 +276,11 @@ impl RosterBatch {
     /// Writes a membership.
     pub(crate) fn put_member(&mut self, group: &GroupId, handle: &Handle, row: &MemberRow) -> Result<(), StoreError> {
         self.batch.put(MEMBERS, &[group.octets().as_slice(), handle.octets()].concat(), row)
+    }
+
+    /// Notes that a membership certificate is revoked, until it ends.
+    pub(crate) fn put_revoked(&mut self, serial: &[u8], until: UnixTime) -> Result<(), StoreError> {
+        self.batch.put(REVOKED, serial, &until)
     }
 
     /// Removes a membership.

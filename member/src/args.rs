@@ -20,6 +20,8 @@ pub(crate) enum Command {
     /// Get a key and a certificate; may be run again after a failure
     #[command(alias = "enrol")]
     Enroll(Enroll),
+    /// Get a new certificate for the same key, before the present one runs out
+    Renew,
     /// Join a list, and keep its certificates
     Join(OneList),
     /// Leave a list

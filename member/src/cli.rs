@@ -67,6 +67,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
     let (home, now) = (Home::find()?, UnixTime::now());
     match cli.command {
         Command::Enroll(arguments) => enroll(&home, arguments, now),
+        Command::Renew => {
+            let identity = enrol::renew(&home)?;
+            let certificate = Certificate::of(&identity.certificate, now)?;
+            say(&format!("renewed: certificate {certificate}"))
+        }
         Command::Join(arguments) => join(&home, &arguments, now),
         Command::Leave(OneList { list, json }) => {
             let membership = groups::leave(&home, &list)?;

@@ -7,6 +7,7 @@ use crate::http::Client;
 use crate::identity::{self, Identity, IdentityError, KeyType};
 use crate::tls::{self, ConnectError};
 use crate::trust::{self, Anchors, Purpose};
+use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
 use std::path::{Path, PathBuf};
 use twinseal_proto::cert;
@@ -98,6 +99,31 @@ pub fn enrol(home: &Home, request: &Request, now: UnixTime) -> Result<Identity, 
     let mut others = est::ca_certificates(&client)?;
     others.extend(est::simple_enroll(&client, address, &key, &request.credential)?);
 
+    received(home, &anchors, address, key, others)
+}
+
+/// Renews: another certificate for the same key, asked for with the present one. Old mail stays readable, and nobody has to
+/// approve anything.
+///
+/// # Errors
+/// [`Failure`]; the present certificate stays where it is then.
+pub fn renew(home: &Home) -> Result<Identity, Failure> {
+    let (identity, anchors) = (Identity::load(home)?, Anchors::load(home)?);
+    let address = home.settings()?.address;
+    let client = crate::lists::client(home, Some(&identity))?;
+    let mut others = est::ca_certificates(&client)?;
+    others.extend(est::simple_reenroll(&client, &address, &identity)?);
+    received(home, &anchors, &address, identity.key, others)
+}
+
+/// Finds our certificate among those that certsrv gave, checks it, and keeps it.
+fn received(
+    home: &Home,
+    anchors: &Anchors,
+    address: &MailAddress,
+    key: PKey<Private>,
+    mut others: Vec<X509>,
+) -> Result<Identity, Failure> {
     let public = key.public_key_to_der().map_err(EstError::from)?;
     let is_ours = |certificate: &X509| {
         let its = certificate.public_key().and_then(|key| key.public_key_to_der());
@@ -106,7 +132,7 @@ pub fn enrol(home: &Home, request: &Request, now: UnixTime) -> Result<Identity, 
     let position = others.iter().position(is_ours).ok_or_else(|| EnrolError::NotOurs(address.clone()))?;
     let certificate = others.swap_remove(position);
     anchors.check(&certificate, &others, Purpose::Any)?;
-    let chain = issuers(&certificate, &others, &anchors);
+    let chain = issuers(&certificate, &others, anchors);
     let identity = Identity { key, certificate, chain };
     identity.save_certificate(home)?;
     Ok(identity)

@@ -2,6 +2,7 @@
 
 use crate::exit::{Exit, Explain};
 use crate::http::{Client, HttpError, Response};
+use crate::identity::Identity;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use openssl::error::ErrorStack;
@@ -11,8 +12,8 @@ use openssl::pkcs7::Pkcs7;
 use openssl::pkey::{PKey, Private};
 use openssl::stack::Stack;
 use openssl::x509::extension::SubjectAlternativeName;
-use openssl::x509::{X509, X509Name, X509ReqBuilder};
-use twinseal_proto::api::enrol::{CA_CERTS, SIMPLE_ENROLL};
+use openssl::x509::{X509, X509Name, X509NameRef, X509ReqBuilder};
+use twinseal_proto::api::enrol::{CA_CERTS, SIMPLE_ENROLL, SIMPLE_REENROLL};
 use twinseal_proto::ids::MailAddress;
 use twinseal_proto::secret::Token;
 use zeroize::Zeroizing;
@@ -90,15 +91,31 @@ pub fn simple_enroll(
     certificates(client, &client.request("POST", SIMPLE_ENROLL, &headers, body.as_bytes())?)
 }
 
+/// Asks for another certificate for the key of `identity`, which `client` presents (RFC 7030 section 4.2.2); the answer may
+/// hold others beside it.
+///
+/// # Errors
+/// [`EstError`].
+pub fn simple_reenroll(client: &Client, address: &MailAddress, identity: &Identity) -> Result<Vec<X509>, EstError> {
+    let der = request_as(identity.certificate.subject_name(), address, &identity.key)?;
+    let headers = [("Content-Type", "application/pkcs10"), ("Content-Transfer-Encoding", "base64")];
+    let body = STANDARD.encode(der);
+    certificates(client, &client.request("POST", SIMPLE_REENROLL, &headers, body.as_bytes())?)
+}
+
 /// A PKCS #10 request whose subjectAltName is the address; its signature proves that we hold the key.
 fn request(address: &MailAddress, key: &PKey<Private>) -> Result<Vec<u8>, ErrorStack> {
     let mut subject = X509Name::builder()?;
     // A common name has at most 64 characters (RFC 5280 appendix A.1); the address that counts is the alternative name.
     let common_name: String = address.as_str().chars().take(64).collect();
     subject.append_entry_by_nid(Nid::COMMONNAME, &common_name)?;
+    request_as(&subject.build(), address, key)
+}
+
+fn request_as(subject: &X509NameRef, address: &MailAddress, key: &PKey<Private>) -> Result<Vec<u8>, ErrorStack> {
     let mut builder = X509ReqBuilder::new()?;
     builder.set_version(0)?;
-    builder.set_subject_name(&subject.build())?;
+    builder.set_subject_name(subject)?;
     builder.set_pubkey(key)?;
     let name = SubjectAlternativeName::new().email(address.as_str()).build(&builder.x509v3_context(None))?;
     let mut extensions = Stack::new()?;

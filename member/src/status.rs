@@ -37,6 +37,8 @@ pub struct Certificate {
     pub not_after: String,
     /// Whether it is good now.
     pub live: bool,
+    /// Whether it ends within 30 days: time to renew.
+    pub ends_soon: bool,
 }
 
 /// A list in short.
@@ -55,10 +57,12 @@ impl Certificate {
     /// [`IdentityError`] when it cannot be read.
     pub fn of(certificate: &X509Ref, now: UnixTime) -> Result<Self, IdentityError> {
         let serial = certificate.serial_number().to_bn()?.to_hex_str()?.to_lowercase();
+        let until = cert::not_after(certificate)?;
         Ok(Self {
             fingerprint: trust::fingerprint(certificate),
             serial,
-            not_after: cert::not_after(certificate)?.to_string(),
+            not_after: until.to_string(),
+            ends_soon: until.since(now) < 30 * 86_400,
             live: cert::valid_at(certificate, now)?,
         })
     }
@@ -96,6 +100,9 @@ impl fmt::Display for Status {
         writeln!(f, "address      {}", self.address)?;
         writeln!(f, "certsrv      {}", self.certsrv)?;
         match &self.certificate {
+            Some(certificate) if certificate.ends_soon => {
+                write!(f, "certificate  {certificate}\n             it ends soon: twinseal renew")?;
+            }
             Some(certificate) => write!(f, "certificate  {certificate}")?,
             None => write!(f, "certificate  none: enrolment is not finished")?,
         }

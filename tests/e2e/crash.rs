@@ -137,6 +137,7 @@ fn a_daemon_may_die_at_every_named_step() {
             // Whatever was cut off is done by asking again.
             provoke(&up, point);
             settle(&up);
+            crate::enrolment::settled(&up, point);
         }
     }
     for (point, count) in duplicates {
@@ -196,12 +197,16 @@ fn prepare(up: &Up, point: &str) {
         up.stop("groupsrv");
         std::fs::remove_dir_all(up.lab.state.groupsrv.join("index")).unwrap();
     }
+    crate::enrolment::prepare(up, point);
 }
 
 /// Makes the daemon pass the step; what is asked may be done, refused or cut off.
 fn provoke(up: &Up, point: &str) {
     let step = point.rsplit_once('.').map_or(point, |(step, _)| step);
     let third = &up.lab.members[2];
+    if crate::enrolment::provoke(up, step) {
+        return;
+    }
     match step {
         "groupsrv.roster" | "certsrv.commit" => {
             for verb in ["remove", "add"] {

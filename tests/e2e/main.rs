@@ -8,6 +8,7 @@ mod crash;
 mod demo_story;
 mod dialogues;
 mod joining;
+mod enrolment;
 mod lab;
 mod leaving;
 mod matrix;

@@ -1,23 +1,29 @@
-//! Step 1: who is it? A member by [`certificate`], by [`password`] or by a one-time token; a service by its pinned key.
+//! Step 1: who is it? A member by [`certificate`], by password ([`basic`]) or by a one-time [`token`]; a service by its
+//! pinned key.
 
+pub(crate) mod basic;
 pub(crate) mod certificate;
+pub(crate) mod guesses;
 pub(crate) mod password;
 pub(crate) mod service;
+mod token;
 
 use crate::app::App;
-use crate::decide;
 use crate::failure::{Failure, refuse};
 use crate::rows::Account;
+use axum::extract::Request;
 use axum::http::{HeaderMap, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use password::{Password, PasswordHash};
+use basic::Basic;
+use certificate::Presented;
+use password::Password;
+use std::net::IpAddr;
 use std::sync::Arc;
 use twinseal_proto::api::ProblemCode;
 use twinseal_proto::encoding::Digest;
-use twinseal_proto::ids::MailAddress;
 use twinseal_proto::secret::Token;
-use twinseal_proto::time::UnixTime;
+use twinseal_svc::http::{self, Caller};
 use zeroize::Zeroizing;
 
 /// What somebody presents who wants a certificate.
@@ -25,17 +31,23 @@ pub(crate) enum Credentials {
     /// A one-time token (RFC 6750).
     Token(Token),
     /// An address with its password (RFC 7617).
-    Password {
-        /// As it was written.
-        address: String,
-        /// In the clear.
-        password: Password,
-    },
+    Password(Basic),
+    /// A certificate, in mutual TLS.
+    Certificate(Presented),
 }
 
 impl Credentials {
+    /// What `request` came with: its Authorization field, else its certificate.
+    pub(crate) fn of(request: &Request) -> Option<Self> {
+        if request.headers().contains_key(header::AUTHORIZATION) {
+            return Self::from_peer(request.headers(), http::peer(request));
+        }
+        let caller = http::caller(request);
+        matches!(caller, Caller::Certificate { .. }).then_some(Self::Certificate(Presented(caller)))
+    }
+
     /// Reads the Authorization field; `None` when there is none that we know.
-    pub(crate) fn read(headers: &HeaderMap) -> Option<Self> {
+    fn from_peer(headers: &HeaderMap, peer: Option<IpAddr>) -> Option<Self> {
         let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
         let (scheme, value) = text.split_once(' ')?;
         if scheme.eq_ignore_ascii_case("bearer") {
@@ -47,7 +59,7 @@ impl Credentials {
         let decoded = Zeroizing::new(STANDARD.decode(value.trim()).ok()?);
         let (address, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
         let password = Password::new(Zeroizing::new(password.to_owned()));
-        Some(Self::Password { address: address.to_owned(), password })
+        Some(Self::Password(Basic { address: address.to_owned(), password, peer }))
     }
 }
 
@@ -74,25 +86,19 @@ pub(crate) struct Principal {
     pub(crate) token: Option<Digest>,
 }
 
+/// A way to log in: each in a file of its own.
+pub(crate) trait LogIn {
+    /// Finds out who it is.
+    fn principal(self, app: &Arc<App>) -> impl Future<Output = Result<Principal, Failure>> + Send;
+}
+
 /// Finds out whose the credentials are.
 pub(crate) async fn authenticate(app: &Arc<App>, credentials: Credentials) -> Result<Principal, Failure> {
     match credentials {
-        Credentials::Token(token) => by_token(app, &token),
-        Credentials::Password { address, password } => by_password(app, &address, password).await,
+        Credentials::Token(token) => token.principal(app).await,
+        Credentials::Password(basic) => basic.principal(app).await,
+        Credentials::Certificate(presented) => presented.principal(app).await,
     }
-}
-
-fn by_token(app: &App, token: &Token) -> Result<Principal, Failure> {
-    let digest = token.digest();
-    let view = app.registry.view();
-    if let Some(session) = app.sessions.find(&digest, UnixTime::now()) {
-        crate::events::session_used(session.class);
-        let account = view.account(&session.address)?.ok_or_else(bad_token)?;
-        return Ok(Principal { account, class: session.class, token: None });
-    }
-    let address = decide::enrol_token(view.token(&digest)?.as_ref(), UnixTime::now());
-    let account = address.map(|address| view.account(&address)).transpose()?.flatten();
-    Ok(Principal { account: account.ok_or_else(bad_token)?, class: Class::Mailbox, token: Some(digest) })
 }
 
 /// One answer for a token that does not exist, is out of time, or was used, also when that was a moment ago.
@@ -100,28 +106,9 @@ pub(crate) fn bad_token() -> Failure {
     refuse(ProblemCode::NotAuthenticated, "the token is unknown, used or out of time; ask an administrator for one")
 }
 
-/// One answer, after the same work, for a wrong password, an account without one and an account that does not exist.
-async fn by_password(app: &Arc<App>, address: &str, password: Password) -> Result<Principal, Failure> {
-    let account = match address.parse::<MailAddress>() {
-        Ok(address) => app.registry.view().account(&address)?,
-        Err(_) => None,
-    };
-    let hash = account.as_ref().and_then(|account| account.password.clone());
-    let hash = hash.unwrap_or_else(|| PasswordHash::of_nobody(app.config.password_memory_kib));
-    let wrong = || refuse(ProblemCode::NotAuthenticated, "address and password do not belong together");
-    let _place = app
-        .logging_in
-        .try_acquire()
-        .map_err(|_| refuse(ProblemCode::RateLimited, "too many log-ins at once; the same again in some seconds"))?;
-    let permit = Arc::clone(&app.hashing).acquire_owned().await.map_err(|_| wrong())?;
-    let right = tokio::task::spawn_blocking(move || {
-        // Held by the work and not by the call, which ends at once when the caller hangs up.
-        let _permit = permit;
-        hash.verify(&password)
-    })
-    .await?;
-    let account = account.filter(|_| right).ok_or_else(wrong)?;
-    Ok(Principal { account, class: Class::Password, token: None })
+/// Said to nobody who did not prove to be the account's holder.
+pub(crate) fn locked() -> Failure {
+    refuse(ProblemCode::NotAuthorised, "the account is locked; ask an administrator")
 }
 
 #[cfg(test)]
@@ -132,7 +119,7 @@ mod tests {
     fn read(value: &str) -> Option<Credentials> {
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, value.parse().unwrap());
-        Credentials::read(&headers)
+        Credentials::from_peer(&headers, None)
     }
 
     #[test]
@@ -140,10 +127,12 @@ mod tests {
         assert!(matches!(read("Bearer abc"), Some(Credentials::Token(t)) if t.expose() == "abc"));
         assert!(matches!(read("bearer abc"), Some(Credentials::Token(_))));
         let basic = format!("Basic {}", STANDARD.encode("ann@members.test:a:b"));
-        assert!(matches!(read(&basic), Some(Credentials::Password { address, .. }) if address == "ann@members.test"));
+        assert!(
+            matches!(read(&basic), Some(Credentials::Password(Basic { address, .. })) if address == "ann@members.test")
+        );
         for bad in ["Bearer", "Digest x", "Basic !!", &format!("Basic {}", STANDARD.encode("nocolon"))] {
             assert!(read(bad).is_none(), "{bad}");
         }
-        assert!(Credentials::read(&HeaderMap::new()).is_none());
+        assert!(Credentials::from_peer(&HeaderMap::new(), None).is_none());
     }
 }

@@ -147,7 +147,8 @@ impl Ca {
         if self.until <= now {
             return Err(CaError::Ended);
         }
-        let until = now.plus(seconds(days)).min(self.until);
+        let life = profile.hours.map_or(seconds(days), |hours| u64::from(hours) * 3600);
+        let until = now.plus(life).min(self.until);
         let validity = Validity { from: UnixTime(now.0.saturating_sub(BACKDATED)), until };
         let issuer = Issuer { name: &self.name, key_id: &self.key_id, algorithm: self.algorithm };
         let tbs = tbs::encode(profile, &serial, validity, spki, issuer);

@@ -14,8 +14,34 @@ use twinseal_proto::cms::der::{DerError, Fault, Reader, Tag};
 pub(crate) struct Request {
     /// The key to certify.
     pub(crate) key: GoodKey,
+    /// DER of the subject that it names.
+    pub(crate) subject: Vec<u8>,
     /// The subject alternative names that it asks for.
     pub(crate) names: Vec<AltName>,
+}
+
+/// A request for a key pair that the server makes (RFC 7030 section 4.4.1): its own key and signature mean nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Keyless {
+    /// DER SubjectPublicKeyInfo of a key of the wanted sort.
+    pub(crate) spki: Vec<u8>,
+    /// The subject alternative names that it asks for.
+    pub(crate) names: Vec<AltName>,
+    /// The key is to be sent encrypted under a key that the client has already (section 4.4.1.1 and 4.4.1.2).
+    pub(crate) encrypted: bool,
+}
+
+/// What stands in a request.
+struct Parsed<'a> {
+    subject: &'a [u8],
+    spki: &'a [u8],
+    attributes: Attributes,
+}
+
+#[derive(Default)]
+struct Attributes {
+    names: Vec<AltName>,
+    encrypted: bool,
 }
 
 /// Why a request is not taken. The texts are for the requester.
@@ -43,47 +69,55 @@ impl From<DerError> for BadRequest {
 
 /// Reads and checks a DER request.
 pub(crate) fn read(der: &[u8]) -> Result<Request, BadRequest> {
-    let (spki, names) = parse(der)?;
-    let key = good_key::check(spki)?;
+    let Parsed { subject, spki, attributes: Attributes { names, .. } } = parse(der)?;
+    let (subject, key) = (subject.to_vec(), good_key::check(spki)?);
     let request = X509Req::from_der(der).map_err(|_| BadRequest::Signature)?;
     let proven = request.public_key().and_then(|public| request.verify(&public)).unwrap_or(false);
     // A signature that does not verify leaves its errors in OpenSSL's queue of this thread, where the next reading of
     // any TLS connection would take them for its own and break off.
     drop(ErrorStack::get());
-    proven.then_some(Request { key, names }).ok_or(BadRequest::Signature)
+    proven.then_some(Request { key, subject, names }).ok_or(BadRequest::Signature)
 }
 
-/// The SubjectPublicKeyInfo and the alternative names of a CertificationRequest (RFC 2986 section 4).
-fn parse(der: &[u8]) -> Result<(&[u8], Vec<AltName>), BadRequest> {
+/// Reads a DER request for a key pair that the server makes.
+pub(crate) fn read_keyless(der: &[u8]) -> Result<Keyless, BadRequest> {
+    let Parsed { spki, attributes: Attributes { names, encrypted }, .. } = parse(der)?;
+    Ok(Keyless { spki: spki.to_vec(), names, encrypted })
+}
+
+/// A CertificationRequest (RFC 2986 section 4).
+fn parse(der: &[u8]) -> Result<Parsed<'_>, BadRequest> {
     Reader::all(der, "CertificationRequest", |outer| {
         let mut signed = outer.enter(Tag::SEQUENCE, "CertificationRequest")?;
         let mut info = signed.enter(Tag::SEQUENCE, "CertificationRequestInfo")?;
         if info.small()? != 0 {
             return Err(info.fault(Fault::Value).into());
         }
-        info.element(Tag::SEQUENCE)?; // subject
+        let subject = info.element(Tag::SEQUENCE)?.raw;
         let spki = info.element(Tag::SEQUENCE)?.raw;
         let attributes = info.optional(Tag::context_constructed(0))?;
         info.finish()?;
         signed.element(Tag::SEQUENCE)?; // signatureAlgorithm
         signed.bits()?;
         signed.finish()?;
-        let names = match attributes {
-            Some(attributes) => Reader::all(attributes.value, "Attributes", requested_names)?,
-            None => Vec::new(),
+        let attributes = match attributes {
+            Some(attributes) => Reader::all(attributes.value, "Attributes", requested)?,
+            None => Attributes::default(),
         };
-        Ok((spki, names))
+        Ok(Parsed { subject, spki, attributes })
     })
 }
 
-/// The names in the extensionRequest attribute (RFC 2985 section 5.4.2). Other attributes ask for nothing that we give.
-fn requested_names(attributes: &mut Reader<'_>) -> Result<Vec<AltName>, BadRequest> {
-    let mut names = Vec::new();
+/// The names in the extensionRequest attribute (RFC 2985 section 5.4.2), and whether a made key is to be sent encrypted.
+/// Other attributes ask for nothing that we give.
+fn requested(attributes: &mut Reader<'_>) -> Result<Attributes, BadRequest> {
+    let (mut names, mut encrypted) = (Vec::new(), false);
     while !attributes.is_empty() {
         let mut attribute = attributes.enter(Tag::SEQUENCE, "Attribute")?;
         let id = attribute.oid()?;
         let mut values = attribute.enter(Tag::SET, "Attribute values")?;
         attribute.finish()?;
+        encrypted |= id == labels::DECRYPT_KEY_ID || id == labels::ASYMM_DECRYPT_KEY_ID;
         if id != labels::EXTENSION_REQUEST {
             continue;
         }
@@ -100,7 +134,7 @@ fn requested_names(attributes: &mut Reader<'_>) -> Result<Vec<AltName>, BadReque
             }
         }
     }
-    Ok(names)
+    Ok(Attributes { names, encrypted })
 }
 
 fn alternative_names(outer: &mut Reader<'_>) -> Result<Vec<AltName>, BadRequest> {
@@ -134,6 +168,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use crate::tests::{csr, ec_key, rsa_key};
+    use twinseal_proto::cms::der;
 
     #[test]
     fn a_request_is_read_with_its_names() {
@@ -161,6 +196,27 @@ mod tests {
         for end in 0..good.len() {
             assert!(read(&good[..end]).is_err());
             assert!(ErrorStack::get().errors().is_empty(), "cut at {end}");
+        }
+    }
+
+    #[test]
+    fn a_request_without_a_key_of_its_own_is_read_for_its_names() {
+        let weak = csr(&rsa_key(1024), &["email:ann@members.test"]);
+        let keyless = read_keyless(&weak).unwrap();
+        assert_eq!(keyless.names, [AltName::Mail("ann@members.test".into())]);
+        assert!(!keyless.encrypted);
+        assert_eq!(super::good_key::curve(&keyless.spki), None);
+        let curve = read_keyless(&csr(&ec_key(), &[])).unwrap();
+        assert!(super::good_key::curve(&curve.spki).is_some());
+        // An attribute that asks for the key under another one (RFC 7030 section 4.4.1).
+        for id in [labels::DECRYPT_KEY_ID, labels::ASYMM_DECRYPT_KEY_ID] {
+            let value = der::octet_string(b"key");
+            let attribute = der::sequence(&[&der::object_id(id), &der::tlv(Tag::SET, &[&value])]);
+            let attributes = der::tlv(Tag::context_constructed(0), &[&attribute]);
+            let info = der::sequence(&[&der::small(0), &der::sequence(&[]), &curve.spki, &attributes]);
+            let bits = der::tlv(Tag::BIT_STRING, &[&[0]]);
+            let request = der::sequence(&[&info, &der::sequence(&[]), &bits]);
+            assert!(read_keyless(&request).unwrap().encrypted, "{id}");
         }
     }
 

@@ -97,6 +97,17 @@ fn check_algorithm(mut algorithm: Reader<'_>, key: &[u8]) -> Result<KeyKind, Bad
     }
 }
 
+/// The curve that the key in a DER SubjectPublicKeyInfo is on, if it is one of ours; the key itself is not looked at.
+pub(crate) fn curve(spki: &[u8]) -> Option<Curve> {
+    let read = Reader::all(spki, "SubjectPublicKeyInfo", |outer| {
+        let mut info = outer.enter(Tag::SEQUENCE, "SubjectPublicKeyInfo")?;
+        let mut algorithm = info.enter(Tag::SEQUENCE, "AlgorithmIdentifier")?;
+        let elliptic = algorithm.oid()? == labels::EC_PUBLIC_KEY;
+        Ok::<_, DerError>(if elliptic { algorithm.oid().ok().and_then(Curve::from_oid) } else { None })
+    });
+    read.ok().flatten()
+}
+
 /// Modulus and exponent as content octets of INTEGERs.
 fn check_rsa(modulus: &[u8], exponent: &[u8]) -> Result<KeyKind, BadKey> {
     let negative = |octets: &[u8]| octets.first().is_some_and(|first| first & 0x80 != 0);

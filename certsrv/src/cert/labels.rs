@@ -24,6 +24,8 @@ oids! {
     AUTHORITY_KEY_ID = b"\x55\x1d\x23";
     /// id-ce-extKeyUsage.
     EXTENDED_KEY_USAGE = b"\x55\x1d\x25";
+    /// id-ce-noRevAvail (RFC 9608 section 2).
+    NO_REV_AVAIL = b"\x55\x1d\x38";
 }
 
 // Key purposes: RFC 5280 section 4.2.1.12.
@@ -34,6 +36,8 @@ oids! {
     CLIENT_AUTH = b"\x2b\x06\x01\x05\x05\x07\x03\x02";
     /// id-kp-emailProtection.
     EMAIL_PROTECTION = b"\x2b\x06\x01\x05\x05\x07\x03\x04";
+    /// Belonging to a list: our own, under the arc of UUIDs (X.667): 2.25.236544227621039558186145019427840407289.
+    LIST_MEMBERSHIP = b"\x69\x82\xe3\xf4\xe1\xb6\x8d\xa3\xf2\xbd\xbb\x9c\xb8\x85\x9c\xaa\xc2\xf4\xed\x79";
 }
 
 // Signatures: RFC 5758 section 3.2, RFC 8017 appendix A.2.4.
@@ -47,4 +51,12 @@ oids! {
 oids! {
     /// pkcs-9-at-extensionRequest (RFC 2985 section 5.4.2).
     EXTENSION_REQUEST = b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x0e";
+    /// id-aa-decryptKeyID (RFC 7030 section 4.4.1.1).
+    DECRYPT_KEY_ID = b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x02\x25";
+    /// id-aa-asymmDecryptKeyID (RFC 7030 section 4.4.1.2).
+    ASYMM_DECRYPT_KEY_ID = b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x02\x36";
+    /// id-aa-certificationRequestInfoTemplate (RFC 9908 section 3.4).
+    REQUEST_TEMPLATE = b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x02\x3d";
+    /// id-aa-extensionReqTemplate (RFC 9908 section 3.4).
+    EXTENSION_TEMPLATE = b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x02\x3e";
 }

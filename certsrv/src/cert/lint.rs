@@ -6,7 +6,7 @@ use super::labels;
 use super::profile::{AltName, Profile, Usage};
 use openssl::x509::{X509, X509ExtendedKeyUsage, X509KeyUsage, X509Ref};
 use twinseal_proto::cms::certificate::CertificateKey;
-use twinseal_proto::cms::der::{DerError, Fault, Oid, Reader, Tag};
+use twinseal_proto::cms::der::{self, DerError, Fault, Oid, Reader, Tag};
 
 /// Longest life of a certificate that is not a CA's, in days.
 const MAX_DAYS: i32 = 825;
@@ -37,7 +37,7 @@ pub(crate) fn check(der: &[u8], profile: &Profile, issuer: &X509Ref) -> Result<(
     let again = certificate.to_der().map_err(|_| LintError::Unreadable)?;
     let extensions = extensions(der)?;
     let key = CertificateKey::read(der)?;
-    let rules: [(bool, &'static str); 12] = [
+    let rules: [(bool, &'static str); 13] = [
         (again == der, "the encoding is not DER"),
         (certificate.version() == 2, "the version is not 3"),
         (serial(&certificate), "the serial number is not positive with 16 octets"),
@@ -56,6 +56,7 @@ pub(crate) fn check(der: &[u8], profile: &Profile, issuer: &X509Ref) -> Result<(
         (names(&certificate, profile), "the alternative names are not the profile's"),
         (usage(&certificate, key.spki, profile), "the key usage is not the profile's, or not the key's"),
         (purposes(&certificate, &extensions, profile), "the extended key usage is not the profile's"),
+        (short_lived(&certificate, &extensions, profile), "what is said about revocation is not the profile's"),
         (constraints(&certificate, &extensions, profile), "the basic constraints are not the profile's"),
     ];
     rules.iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, rule)| Err(LintError::Field(rule)))
@@ -143,6 +144,9 @@ fn alternative(name: &openssl::x509::GeneralNameRef) -> Option<AltName> {
     if let Some(host) = name.dnsname() {
         return ascii(host).map(AltName::Dns);
     }
+    if let Some(uri) = name.uri() {
+        return ascii(uri).map(AltName::Uri);
+    }
     let octets = name.ipaddress()?;
     let v4 = <[u8; 4]>::try_from(octets).map(Into::into);
     v4.or_else(|_| <[u8; 16]>::try_from(octets).map(Into::into)).ok().map(AltName::Ip)
@@ -185,6 +189,17 @@ fn purposes(certificate: &X509Ref, extensions: &[Extension<'_>], profile: &Profi
     read.is_ok_and(|found| found == profile.purposes)
         && seen.contains(X509ExtendedKeyUsage::SMIME) == mail
         && !(mail && seen != X509ExtendedKeyUsage::SMIME)
+}
+
+/// noRevAvail stands in short-lived certificates and in no other, and never beside a way to ask (RFC 9608 section 4).
+fn short_lived(certificate: &X509Ref, extensions: &[Extension<'_>], profile: &Profile) -> bool {
+    let said = value(extensions, labels::NO_REV_AVAIL);
+    let Some(hours) = profile.hours else { return said.is_none() };
+    let asks = certificate.crl_distribution_points().is_some() || certificate.ocsp_responders().is_ok();
+    let life = certificate.not_before().diff(certificate.not_after());
+    // A day more than said at most: certificates are dated back a little.
+    let short = life.is_ok_and(|life| u32::try_from(life.days).is_ok_and(|days| days <= hours.div_ceil(24)));
+    said == Some(der::NULL) && !asks && short && hours <= 168
 }
 
 fn constraints(certificate: &X509Ref, extensions: &[Extension<'_>], profile: &Profile) -> bool {

@@ -2,6 +2,7 @@
 
 use super::good_key::KeyKind;
 use super::labels;
+use crate::rows::KeyUse;
 use std::net::IpAddr;
 use twinseal_proto::cms::der::Oid;
 use twinseal_proto::ids::{ListAddress, MailAddress};
@@ -18,6 +19,8 @@ pub(crate) enum AltName {
     Dns(String),
     /// iPAddress.
     Ip(IpAddr),
+    /// uniformResourceIdentifier; ASCII. Of membership certificates alone.
+    Uri(String),
 }
 
 /// Bits of a keyUsage extension, in the order of RFC 5280 section 4.2.1.3: bit 0 is 0x80.
@@ -60,6 +63,8 @@ pub(crate) struct Profile {
     pub(crate) purposes: &'static [Oid<'static>],
     /// `Some(pathLenConstraint)` for a CA.
     pub(crate) ca: Option<u8>,
+    /// Its life in hours, where that is short enough for no revocation information (RFC 9608); it says so then.
+    pub(crate) hours: Option<u32>,
 }
 
 impl Profile {
@@ -74,17 +79,49 @@ impl Profile {
     }
 
     const fn authority(common_name: String, path_length: u8) -> Self {
-        Self { common_name, names: Vec::new(), usage: Usage::CA, purposes: &[], ca: Some(path_length) }
+        Self { common_name, names: Vec::new(), usage: Usage::CA, purposes: &[], ca: Some(path_length), hours: None }
     }
 
     /// A member's S/MIME certificate: one key that signs and that messages are encrypted to.
     pub(crate) fn member(address: &MailAddress, kind: KeyKind) -> Self {
-        Self::mail(address, Usage::SIGN.and(Usage::take_keys(kind)))
+        Self::member_for(address, kind, KeyUse::Both)
+    }
+
+    /// A member's S/MIME certificate for one use, or for both (P4).
+    pub(crate) fn member_for(address: &MailAddress, kind: KeyKind, purpose: KeyUse) -> Self {
+        let usage = match purpose {
+            KeyUse::Both => Usage::SIGN.and(Usage::take_keys(kind)),
+            KeyUse::Sign => Usage::SIGN,
+            KeyUse::Encrypt => Usage::take_keys(kind),
+        };
+        Self::mail(address, usage)
+    }
+
+    /// A membership certificate (L7): TLS to groupsrv, which wraps message keys to its key too. `name` is the membership's
+    /// handle or a pseudonym, `uri` says group and role; an address is nowhere.
+    pub(crate) fn membership(name: String, uri: String, kind: KeyKind, hours: u32) -> Self {
+        Self {
+            common_name: name,
+            names: vec![AltName::Uri(uri)],
+            usage: Usage::SIGN.and(Usage::take_keys(kind)),
+            purposes: &[labels::CLIENT_AUTH, labels::LIST_MEMBERSHIP],
+            ca: None,
+            hours: Some(hours),
+        }
     }
 
     /// A list's certificate: messages are encrypted to its key, which never signs.
     pub(crate) fn group(list: &ListAddress, kind: KeyKind) -> Self {
         Self::mail(list.address(), Usage::take_keys(kind))
+    }
+
+    /// What a certificate of this profile is for.
+    pub(crate) const fn key_use(&self) -> KeyUse {
+        match (self.usage.0 & Usage::SIGN.0 != 0, self.usage.0 & (Usage::ENCIPHER.0 | Usage::AGREE.0) != 0) {
+            (true, false) => KeyUse::Sign,
+            (false, true) => KeyUse::Encrypt,
+            _ => KeyUse::Both,
+        }
     }
 
     fn mail(address: &MailAddress, usage: Usage) -> Self {
@@ -97,6 +134,7 @@ impl Profile {
             usage,
             purposes: &[labels::EMAIL_PROTECTION],
             ca: None,
+            hours: None,
         }
     }
 
@@ -108,6 +146,7 @@ impl Profile {
             usage: Usage::SIGN,
             purposes: &[labels::SERVER_AUTH, labels::CLIENT_AUTH],
             ca: None,
+            hours: None,
         }
     }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
+use twinseal_proto::encoding::Digest;
 
 /// The serial number of a certificate of ours, unique over all our CAs.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,6 +19,11 @@ impl Serial {
     pub(crate) const fn from_random(mut octets: [u8; 16]) -> Self {
         octets[0] = octets[0] & 0x7f | 0x40;
         Self(octets)
+    }
+
+    /// What a certificate of another CA is called here: it follows from the certificate, so that each has one name.
+    pub(crate) fn of_foreign(certificate: &Digest) -> Self {
+        Self::from_random(std::array::from_fn(|i| certificate.0.get(i).copied().unwrap_or_default()))
     }
 
     /// Content octets of the DER INTEGER.

@@ -119,6 +119,10 @@ fn extensions(profile: &Profile, spki: &[u8], issuer_key_id: &[u8]) -> Vec<u8> {
         let names: Vec<u8> = profile.names.iter().flat_map(alternative).collect();
         all.push(extension(labels::SUBJECT_ALT_NAME, false, &der::sequence(&[&names])));
     }
+    if profile.hours.is_some() {
+        // RFC 9608 section 2: NULL, and nothing that says where to ask.
+        all.push(extension(labels::NO_REV_AVAIL, false, der::NULL));
+    }
     der::sequence(&[&all.concat()])
 }
 
@@ -145,6 +149,7 @@ fn alternative(name: &AltName) -> Vec<u8> {
     match name {
         AltName::Mail(address) => der::tlv(Tag::context(1), &[address.as_bytes()]),
         AltName::Dns(host) => der::tlv(Tag::context(2), &[host.as_bytes()]),
+        AltName::Uri(text) => der::tlv(Tag::context(6), &[text.as_bytes()]),
         AltName::Ip(IpAddr::V4(address)) => der::tlv(Tag::context(7), &[&address.octets()]),
         AltName::Ip(IpAddr::V6(address)) => der::tlv(Tag::context(7), &[&address.octets()]),
     }

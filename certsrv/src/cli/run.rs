@@ -1,6 +1,6 @@
 //! Doing what the command line asks for, and showing the answer to people or as JSON.
 
-use super::{Account, Cli, Command, Service, groups, members, requests, tables};
+use super::{Cli, Command, Service, groups, members, requests};
 use crate::config::Config;
 use crate::init;
 use crate::layout::Layout;
@@ -12,8 +12,7 @@ use std::error::Error;
 use std::path::Path;
 use twinseal_proto::api::Endpoint;
 use twinseal_proto::api::admin::certsrv::{
-    AddAccounts, AddAccountsRequest, Changed, EnrolToken, EnrolTokenRequest, ListPins, NewAccount, Revoke,
-    RevokeRequest, ServiceToken, ServiceTokenRequest, UnbindAccount, UnbindAccountRequest,
+    Changed, ListPins, Revoke, RevokeRequest, ServiceToken, ServiceTokenRequest,
 };
 use twinseal_proto::api::admin::{GetStatus, Nothing};
 use twinseal_proto::time::UnixTime;
@@ -57,7 +56,11 @@ impl Cli {
             Command::Member(command) => members::run(&at, command).await,
             Command::Request(command) => requests::run(&at, command).await,
             Command::Service(command) => at.service(command).await,
-            Command::Revoke { serial, reason } => {
+            Command::Revoke { serial, reason, lock_account } => {
+                if lock_account {
+                    // First: whoever has the key is not to get another certificate in between.
+                    at.lock_holder(&serial).await?;
+                }
                 let changed = at.call::<Revoke>(&RevokeRequest { serial, reason }).await?;
                 at.show(&changed, &format!("revoked (feed at {})", changed.sequence))
             }
@@ -104,27 +107,6 @@ impl At<'_> {
         self.show(&status, &text)
     }
 
-    async fn account(&self, command: Account) -> Outcome<()> {
-        match command {
-            Account::Add { address, password_file } => {
-                let password = password_file.as_deref().map(read_password).transpose()?;
-                let account = NewAccount { address: address.clone(), password, public_key: None };
-                self.call::<AddAccounts>(&AddAccountsRequest { accounts: vec![account] }).await?;
-                self.show(&json!({ "added": [&address] }), &format!("{address} added"))
-            }
-            Account::Import(asked) => tables::import_accounts(self, asked).await,
-            Account::Token { address } => {
-                let issued = self.call::<EnrolToken>(&EnrolTokenRequest { address }).await?;
-                self.show(&issued, &issued.token)
-            }
-            Account::Unbind { address } => {
-                let text = format!("the next SAML log-in binds {address} anew");
-                let changed = self.call::<UnbindAccount>(&UnbindAccountRequest { address }).await?;
-                self.show(&changed, &text)
-            }
-        }
-    }
-
     async fn service(&self, command: Service) -> Outcome<()> {
         match command {
             Service::Token { role, out } => {
@@ -149,7 +131,7 @@ impl At<'_> {
     }
 }
 
-fn read_password(path: &Path) -> Outcome<String> {
+pub(super) fn read_password(path: &Path) -> Outcome<String> {
     let octets = durable::read_secret(path).map_err(|e| format!("{}: {e}", path.display()))?;
     let text = std::str::from_utf8(&octets).map_err(|_| format!("{}: not UTF-8", path.display()))?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())

@@ -1,12 +1,12 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::cert::serial::Serial;
-use crate::rows::{Holder, TokenUse};
+use crate::rows::TokenUse;
 use crate::tests::{address, now};
-use twinseal_proto::api::admin::certsrv::{MemberState, RevocationReason};
+use twinseal_proto::api::admin::certsrv::MemberState;
 use twinseal_proto::api::groups::{KeyChangePolicy, RosterVisibility};
 use twinseal_proto::api::members::MemberOptions;
-use twinseal_proto::encoding::B64;
+use twinseal_proto::encoding::Digest;
 use twinseal_proto::feed::{DeliveryMode, History, ListSettings};
 use twinseal_proto::ids::{GroupId, Handle, MemberNumber, RequestId};
 
@@ -183,38 +183,6 @@ fn who_may_leave() {
         assert_eq!(code(leave(&group(JoinPolicy::Closed, 2), Some(&member(MemberRole::Owner, state)))), "do");
     }
     assert_eq!(code(leave(&group(JoinPolicy::Open, 1), None)), "nothing");
-}
-
-#[test]
-fn which_keys_a_password_enrols() {
-    let account = Account { address: address("ann"), password: None, current: None, bound: None };
-    let (mine, other) = (Digest([1; 32]), Digest([2; 32]));
-    let certificate = |until: u64, revoked| Certificate {
-        serial: Serial::from_random([1; 16]),
-        holder: Holder::Member { address: address("ann") },
-        certificate: B64::default(),
-        key: mine,
-        until: UnixTime(until),
-        revoked,
-    };
-    let (live, ended) = (certificate(now().0 + 1, None), certificate(now().0, None));
-    let revoked = certificate(now().0 + 1, Some(RevocationReason::Superseded));
-    let table = [
-        (None, other, false, true),
-        (Some(&live), mine, false, true),
-        (Some(&live), other, false, false),
-        (Some(&ended), other, false, true),
-        (Some(&revoked), other, false, true),
-        (Some(&live), mine, true, false),
-        (None, other, true, false),
-    ];
-    for (current, key, compromised, wanted) in table {
-        assert_eq!(
-            enrol(&account, current, &key, compromised, now()).is_ok(),
-            wanted,
-            "{current:?} {key} {compromised}"
-        );
-    }
 }
 
 #[test]

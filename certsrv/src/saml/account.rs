@@ -95,7 +95,14 @@ mod tests {
     #[test]
     fn the_first_subject_has_the_account() {
         let (one, other) = (Digest([1; 32]), Digest([2; 32]));
-        let account = |bound| Account { address: crate::tests::address("ann"), password: None, current: None, bound };
+        let account = |bound| Account {
+            address: crate::tests::address("ann"),
+            password: None,
+            current: None,
+            signing: None,
+            locked: false,
+            bound,
+        };
         let table = [
             (Some(account(None)), Ok(Decision::Bind)),
             (Some(account(Some(one))), Ok(Decision::Nothing)),

@@ -9,7 +9,7 @@ mod follow;
 
 pub use change::{
     ContentPolicy, Delivery, DeliveryMode, DeliveryOptions, ExploderChange, GroupsrvChange, History, ListSettings,
-    PostLevel, RecipientKey,
+    PostLevel, RecipientKey, RevokedMembership,
 };
 pub use follow::{Cursor, FeedError};
 

@@ -12,6 +12,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use openssl::ssl::{Ssl, SslAcceptor};
 use openssl::x509::X509;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +51,10 @@ pub enum Caller {
     Administrator,
 }
 
+/// Where a connection comes from; of those over TCP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub IpAddr);
+
 /// A refusal as an HTTP response.
 pub struct Refusal(pub Problem);
 
@@ -57,7 +62,11 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&self.0).unwrap_or_default();
-        (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response()
+        let mut response = (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
+        if let Some(seconds) = self.0.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
     }
 }
 
@@ -93,6 +102,12 @@ pub fn caller(request: &Request) -> Caller {
     request.extensions().get::<Caller>().cloned().unwrap_or(Caller::Anonymous)
 }
 
+/// The address at the other end of the connection; `None` on the admin socket.
+#[must_use]
+pub fn peer(request: &Request) -> Option<IpAddr> {
+    request.extensions().get::<Peer>().map(|peer| peer.0)
+}
+
 /// Reads a body of at most `limit` octets, in at most a minute.
 ///
 /// # Errors
@@ -117,6 +132,10 @@ pub async fn serve_tls(listener: TcpListener, acceptor: SslAcceptor, router: Rou
     let each = |stream: TcpStream| {
         let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
         async move {
+            let router = match stream.peer_addr() {
+                Ok(address) => router.layer(axum::Extension(Peer(address.ip().to_canonical()))),
+                Err(_) => return,
+            };
             let Ok(ssl) = Ssl::new(acceptor.context()) else { return };
             let Ok(mut tls) = SslStream::new(ssl, stream) else { return };
             match tokio::time::timeout(HANDSHAKE, Pin::new(&mut tls).accept()).await {

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 use super::*;
 use crate::cert::ca::Ca;
+use crate::rows::KeyUse;
 use crate::cert::serial::Serial;
 use crate::cert::tbs::{self, Issuer, SignatureAlgorithm, Validity};
 use crate::tests::{ec_key, now, rsa_key};
@@ -46,6 +47,13 @@ fn what_the_profiles_say_passes() {
     for profile in [member(KeyKind::Ec), group, Profile::service("groupsrv", names), Profile::sub_ca("Test", "x")] {
         assert_eq!(case.verdict(&profile, &profile, 365), Ok(()), "{profile:?}");
     }
+    let uri = "urn:twinseal:member:x:member:1".to_owned();
+    let membership = Profile::membership("handle".into(), uri, KeyKind::Ec, 72);
+    assert_eq!(case.verdict(&membership, &membership, 3), Ok(()));
+    for purpose in [KeyUse::Both, KeyUse::Sign, KeyUse::Encrypt] {
+        let profile = Profile::member_for(&"ann@members.test".parse().unwrap(), KeyKind::Ec, purpose);
+        assert_eq!((profile.key_use(), case.verdict(&profile, &profile, 365)), (purpose, Ok(())));
+    }
     let long = format!("{}@{}.test", "a".repeat(60), "b".repeat(40));
     let profile = Profile::member(&long.parse().unwrap(), KeyKind::Ec);
     assert_eq!(case.verdict(&profile, &profile, 365), Ok(()));
@@ -78,6 +86,27 @@ fn every_departure_is_found() {
     let rsa_usage = member(KeyKind::Rsa);
     let verdict = case.verdict(&rsa_usage, &rsa_usage, 365);
     assert!(matches!(verdict, Err(LintError::Field(text)) if text.contains("key usage")), "{verdict:?}");
+}
+
+#[test]
+fn short_lives_and_what_is_said_about_revocation_go_together() {
+    let case = Case::new();
+    let short = |hours: Option<u32>| {
+        let uri = "urn:twinseal:member:x:member:1".to_owned();
+        Profile { hours, ..Profile::membership("handle".into(), uri, KeyKind::Ec, 72) }
+    };
+    let table = [
+        ("too long", short(Some(72)), short(Some(72)), 4),
+        ("no longer short", short(Some(169)), short(Some(169)), 1),
+        ("not said", short(None), short(Some(72)), 3),
+        ("said of another", short(Some(72)), short(None), 3),
+    ];
+    for (what, written, wanted, days) in table {
+        let verdict = case.verdict(&written, &wanted, days);
+        assert!(matches!(verdict, Err(LintError::Field(text)) if text.contains("revocation")), "{what}: {verdict:?}");
+    }
+    let renamed = Profile { names: vec![AltName::Uri("urn:other".into())], ..short(Some(72)) };
+    assert!(case.verdict(&renamed, &short(Some(72)), 3).is_err());
 }
 
 #[test]

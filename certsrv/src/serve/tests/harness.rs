@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::config::Config;
+use crate::rows::Certificate;
 use crate::serve::{clients, open};
 use crate::tests::ec_key;
 use crate::{init, router};
@@ -25,6 +26,7 @@ use twinseal_proto::api::admin::certsrv::{
 use twinseal_proto::api::services::ServiceRole;
 use twinseal_proto::api::{Endpoint, Problem};
 use twinseal_proto::encoding::{B64, Digest};
+use twinseal_proto::feed::{EntryHeader, View};
 use twinseal_proto::ids::{ListAddress, MailAddress};
 use twinseal_svc::client::{CallError, Client};
 use twinseal_svc::join::{FeedTrust, JoinArgs, join};
@@ -180,7 +182,20 @@ impl Running {
 
     /// A plain HTTP/1.1 request as a stock client sends it: status, header section, body.
     pub(super) async fn plain(&self, method: &str, path: &str, fields: &str, body: &str) -> (u16, String, String) {
-        let tls = connector(&self.app.root, self.app.pin, None).unwrap();
+        self.plain_as(None, method, path, fields, body).await
+    }
+
+    /// The same, from the holder of a certificate.
+    pub(super) async fn plain_as(
+        &self,
+        own: Option<(&PKey<Private>, &X509)>,
+        method: &str,
+        path: &str,
+        fields: &str,
+        body: &str,
+    ) -> (u16, String, String) {
+        let identity = own.map(|(key, own)| Identity::new(key.clone(), vec![own.clone()], self.app.root.clone()));
+        let tls = connector(&self.app.root, self.app.pin, identity.as_ref()).unwrap();
         let address = self.url.trim_start_matches("https://").to_owned();
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n{fields}\r\n{body}",
@@ -201,6 +216,30 @@ impl Running {
         (head[9..12].parse().unwrap(), head.to_ascii_lowercase(), body.to_owned())
     }
 
+    /// A call of EST with base64 in its body: status, header section, body.
+    pub(super) async fn est(&self, method: &str, path: &str, authorization: &str, csr: &[u8]) -> (u16, String, String) {
+        let fields = format!("Authorization: {authorization}\r\nContent-Type: application/pkcs10\r\n");
+        self.plain(method, &format!("/.well-known/est/{path}"), &fields, &STANDARD.encode(csr)).await
+    }
+
+    /// Posts a request for a certificate as the holder of one.
+    pub(super) async fn post_as(
+        &self,
+        own: Option<(&PKey<Private>, &X509)>,
+        path: &str,
+        csr: &[u8],
+    ) -> Result<X509, Problem> {
+        let (status, _, body) = self.plain_as(own, "POST", path, "", &STANDARD.encode(csr)).await;
+        if status == 200 { Ok(certificates(&body).remove(0)) } else { Err(serde_json::from_str(&body).unwrap()) }
+    }
+
+    /// The certificate that copies for an account are made for.
+    pub(super) fn current(&self, name: &str) -> Option<Certificate> {
+        let view = self.app.registry.view();
+        let current = view.account(&crate::tests::address(name)).unwrap().unwrap().current;
+        current.and_then(|serial| view.certificate(&serial).unwrap())
+    }
+
     /// Enrols over EST; the certificate, or the problem.
     pub(super) async fn enrol(&self, authorization: &str, csr: &[u8]) -> Result<X509, Problem> {
         let fields = format!("Authorization: {authorization}\r\nContent-Type: application/pkcs10\r\n");
@@ -216,11 +255,33 @@ impl Running {
     }
 }
 
+/// What groupsrv is told, with the place in the feed: the kind and the whole.
+pub(super) fn groupsrv_changes(certsrv: &Running) -> Vec<(u64, String, serde_json::Value)> {
+    let entries = certsrv.app.registry.pages().read(0, View::Groupsrv).unwrap();
+    let read = |entry: &twinseal_proto::feed::SignedEntry| {
+        let header: EntryHeader = serde_json::from_str(&entry.header).unwrap();
+        let body: serde_json::Value = serde_json::from_str(&entry.body).unwrap();
+        let kind = body.get("kind")?.as_str()?.to_owned();
+        Some((header.sequence, kind, body))
+    };
+    entries.iter().filter_map(read).collect()
+}
+
 /// The certificates in a base64 certs-only message.
 pub(super) fn certificates(body: &str) -> Vec<X509> {
     let text: String = body.split_whitespace().collect();
     let message = Pkcs7::from_der(&STANDARD.decode(text).unwrap()).unwrap();
     message.signed().unwrap().certificates().unwrap().iter().map(|c| c.to_owned()).collect()
+}
+
+/// SHA-256 of a key's SubjectPublicKeyInfo.
+pub(super) fn key_digest(key: &PKey<Private>) -> Digest {
+    Digest::of(&key.public_key_to_der().unwrap())
+}
+
+/// A serial number as administrators write it.
+pub(super) fn serial(certificate: &X509) -> String {
+    certificate.serial_number().to_bn().unwrap().to_hex_str().unwrap().to_string()
 }
 
 pub(super) fn basic(name: &str) -> String {

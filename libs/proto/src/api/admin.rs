@@ -1,5 +1,6 @@
 //! The calls that each daemon takes on its admin socket alone.
 
+pub mod accounts;
 pub mod certsrv;
 pub mod exploder;
 pub mod groupsrv;

@@ -91,6 +91,9 @@ pub struct Problem {
     pub status: u16,
     /// What is wrong in this case and, where it helps, what to do.
     pub detail: String,
+    /// Seconds after which asking again makes sense, where that is known (RFC 9110 section 10.2.3).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
 }
 
 impl Problem {
@@ -98,7 +101,13 @@ impl Problem {
     #[must_use]
     pub fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
         let (_, status, title, _) = code.row();
-        Self { code, title: title.to_owned(), status, detail: detail.into() }
+        Self { code, title: title.to_owned(), status, detail: detail.into(), retry_after: None }
+    }
+
+    /// The same, with the seconds after which asking again makes sense.
+    #[must_use]
+    pub fn after(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::encoding::B64;
 use crate::ids::{GroupId, Handle, ListAddress, MailAddress, MemberNumber};
+use crate::time::UnixTime;
 use serde::{Deserialize, Serialize};
 
 /// How copies carry the message key (DESIGN 3.3).
@@ -177,6 +178,22 @@ pub enum GroupsrvChange {
         /// The membership.
         handle: Handle,
     },
+    /// These membership certificates let nobody in any more: their member left, or has no live certificate. Those with a
+    /// pseudonym are among them, and nothing says whose they were.
+    MembershipRevoked {
+        /// The certificates.
+        certificates: Vec<RevokedMembership>,
+    },
+}
+
+/// A membership certificate that was revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevokedMembership {
+    /// Content octets of its serial number's INTEGER.
+    pub serial: B64,
+    /// Its notAfter: nobody has to remember it for longer.
+    pub until: UnixTime,
 }
 
 /// What an entry tells the exploder.
