@@ -183,7 +183,7 @@ fn tell_owners(
     if !group.notices || app.config.mail.is_none() {
         return Ok(());
     }
-    for to in owners(tx, &group.group)? {
+    for to in tx.owners(&group.group)? {
         let (list, address) = (group.list.clone(), address.clone());
         notices::queue(app, tx, now, Notice::Membership { to, list, address, joined })?;
     }
@@ -198,12 +198,6 @@ pub(crate) fn group(tx: &Tx<'_>, list: &ListAddress) -> Result<Group, Failure> {
 /// The account with this address.
 pub(crate) fn account(tx: &Tx<'_>, address: &MailAddress) -> Result<Account, Failure> {
     Ok(tx.account(address)?.ok_or_else(|| decide::no_account(address))?)
-}
-
-/// The owners of a group.
-pub(crate) fn owners(tx: &Tx<'_>, group: &GroupId) -> Result<Vec<MailAddress>, StoreError> {
-    let members = tx.members(group)?;
-    Ok(members.into_iter().filter(|row| row.role == MemberRole::Owner).map(|row| row.address).collect())
 }
 
 /// Adds a membership: active at once when the account has a live certificate, pending until it has one.
