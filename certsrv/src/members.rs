@@ -17,7 +17,7 @@ use twinseal_proto::api::admin::certsrv::{Changed, MemberRole, MemberState, Memb
 use twinseal_proto::api::groups::{ListRequest, Membership, WaitsFor};
 use twinseal_proto::api::{Problem, ProblemCode};
 use twinseal_proto::feed::DeliveryOptions;
-use twinseal_proto::ids::{GroupId, Handle, ListAddress, MailAddress, MemberNumber};
+use twinseal_proto::ids::{Handle, ListAddress, MailAddress, MemberNumber};
 use twinseal_proto::time::UnixTime;
 use twinseal_svc::failpoint::hit;
 use twinseal_svc::http::Caller;
