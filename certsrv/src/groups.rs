@@ -98,7 +98,7 @@ pub(crate) async fn show(app: Arc<App>, caller: Caller, request: ListRequest) ->
 fn details(tx: &Tx<'_>, who: &Who, list: &ListAddress) -> Result<GroupDetails, Failure> {
     let (group, standing) = who.group(tx, list, Need::Member)?;
     let sees = standing != Standing::Member || group.roster == RosterVisibility::Members;
-    let owners = if sees { Some(members::owners(tx, &group.group)?) } else { None };
+    let owners = sees.then(|| tx.owners(&group.group)).transpose()?;
     Ok(GroupDetails {
         group: group.group,
         list: group.list,
@@ -169,7 +169,7 @@ fn delete_one(app: &App, tx: &mut Tx<'_>, who: &Who, list: &ListAddress) -> Resu
             tx.push(Change::CertificateRevoked { serial, reason: RevocationReason::CessationOfOperation })?;
         }
     }
-    let owners = members::owners(tx, &group.group)?;
+    let owners = tx.owners(&group.group)?;
     tx.push(Change::GroupDeleted { group: group.group })?;
     for to in owners {
         notices::queue(app, tx, now, Notice::Goodbye { to, list: group.list.clone() })?;

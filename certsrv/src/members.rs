@@ -17,7 +17,7 @@ use twinseal_proto::api::admin::certsrv::{Changed, MemberRole, MemberState, Memb
 use twinseal_proto::api::groups::{ListRequest, Membership, WaitsFor};
 use twinseal_proto::api::{Problem, ProblemCode};
 use twinseal_proto::feed::DeliveryOptions;
-use twinseal_proto::ids::{GroupId, Handle, ListAddress, MailAddress, MemberNumber};
+use twinseal_proto::ids::{Handle, ListAddress, MailAddress, MemberNumber};
 use twinseal_proto::time::UnixTime;
 use twinseal_svc::failpoint::hit;
 use twinseal_svc::http::Caller;
@@ -183,7 +183,7 @@ fn tell_owners(
     if !group.notices || app.config.mail.is_none() {
         return Ok(());
     }
-    for to in owners(tx, &group.group)? {
+    for to in tx.owners(&group.group)? {
         let (list, address) = (group.list.clone(), address.clone());
         notices::queue(app, tx, now, Notice::Membership { to, list, address, joined })?;
     }
@@ -198,12 +198,6 @@ pub(crate) fn group(tx: &Tx<'_>, list: &ListAddress) -> Result<Group, Failure> {
 /// The account with this address.
 pub(crate) fn account(tx: &Tx<'_>, address: &MailAddress) -> Result<Account, Failure> {
     Ok(tx.account(address)?.ok_or_else(|| decide::no_account(address))?)
-}
-
-/// The owners of a group.
-pub(crate) fn owners(tx: &Tx<'_>, group: &GroupId) -> Result<Vec<MailAddress>, StoreError> {
-    let members = tx.members(group)?;
-    Ok(members.into_iter().filter(|row| row.role == MemberRole::Owner).map(|row| row.address).collect())
 }
 
 /// Adds a membership: active at once when the account has a live certificate, pending until it has one.

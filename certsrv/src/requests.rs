@@ -100,7 +100,7 @@ pub(crate) fn ask(
             }
         }
         Missing::Owner => {
-            for to in members::owners(tx, &group.group)? {
+            for to in tx.owners(&group.group)? {
                 notices::queue(app, tx, now, Notice::Waiting { to, request: request.id, group: group.group })?;
             }
         }

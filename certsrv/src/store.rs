@@ -145,11 +145,13 @@ impl<'a> Tx<'a> {
 
     pub(crate) fn put_member(&mut self, group: &GroupId, member: &Member) -> Result<(), StoreError> {
         self.put(MEMBERSHIPS, &membership_key(&member.address, group), group)?;
+        self.note_owner(group, &member.address, member.role)?;
         self.put(MEMBERS, &member_key(group, &member.address), member)
     }
 
     pub(crate) fn delete_member(&mut self, group: &GroupId, address: &MailAddress) {
         self.delete(MEMBERSHIPS, membership_key(address, group));
+        self.forget_owner(group, address);
         self.delete(MEMBERS, member_key(group, address));
     }
 

@@ -184,7 +184,8 @@ fn a_thousand_members_come_from_a_table() {
     let mixed = table(&up.dir, "mixed.csv", rows);
     let strict = up.bin("certsrv", &["--json", "group", "import", list, "--file", &mixed, "--strict"]);
     assert!(!strict.status.success());
-    let report = json(String::from_utf8_lossy(&strict.stdout).lines().next().unwrap_or_else(|| panic!("{}", said(&strict))));
+    let report =
+        json(String::from_utf8_lossy(&strict.stdout).lines().next().unwrap_or_else(|| panic!("{}", said(&strict))));
     assert_eq!((whats(&report, "added"), whats(&report, "refused")), (1000, 3));
     assert_eq!(report["done"], false);
     assert_eq!(report["lines"][1000]["line"], 1002, "the number in the file, after the header line");

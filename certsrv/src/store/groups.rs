@@ -1,16 +1,43 @@
 //! The tables that belong to groups alone: bans, and what waits in each group.
 
-use super::{GROUPS, LISTS, Tx};
+use super::{GROUPS, LISTS, Tx, member_key};
 use crate::rows::Request;
-use twinseal_proto::ids::{BanPattern, GroupId, ListAddress, RequestId};
+use twinseal_proto::api::members::MemberRole;
+use twinseal_proto::ids::{BanPattern, GroupId, ListAddress, MailAddress, RequestId};
 use twinseal_svc::store::{StoreError, Table};
 
 /// Group ‖ pattern → [`BanPattern`].
 const BANS: Table = Table(40);
 /// Group ‖ request → request: what waits for a group's owners, or for whom they invited.
 const REQUESTS_IN: Table = Table(41);
+/// Group ‖ folded address → address: the owners among the members, so that telling them does not read all members.
+const OWNERS: Table = Table(42);
 
 impl Tx<'_> {
+    pub(super) fn note_owner(
+        &mut self,
+        group: &GroupId,
+        address: &MailAddress,
+        role: MemberRole,
+    ) -> Result<(), StoreError> {
+        match role {
+            MemberRole::Owner => self.put(OWNERS, &member_key(group, address), address),
+            MemberRole::Member => {
+                self.forget_owner(group, address);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn forget_owner(&mut self, group: &GroupId, address: &MailAddress) {
+        self.delete(OWNERS, member_key(group, address));
+    }
+
+    /// Who owns a group, by address.
+    pub(crate) fn owners(&self, group: &GroupId) -> Result<Vec<MailAddress>, StoreError> {
+        self.scan(OWNERS, group.octets())
+    }
+
     /// What waits in this group: requests to join it, and invitations.
     pub(crate) fn requests_in(&self, group: &GroupId) -> Result<Vec<Request>, StoreError> {
         let ids: Vec<RequestId> = self.scan(REQUESTS_IN, group.octets())?;

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use trial::Trial;
 use twinseal_proto::api::ProblemCode;
 use twinseal_proto::api::expand::Denied;
+use twinseal_proto::feed::{Delivery, DeliveryOptions};
 use twinseal_proto::ids::{MemberNumber, PostId};
 use twinseal_svc::commit::Committer;
 
@@ -172,6 +173,24 @@ async fn who_leaves_before_a_retry_gets_nothing() {
     trial.leave(2).await;
     trial.until_empty().await;
     assert_eq!(trial.sink.taken().len(), 1);
+}
+
+#[tokio::test]
+async fn members_are_sent_what_they_chose_at_the_time_of_sending() {
+    let trial = Trial::start(Script::default()).await;
+    trial.members(1..=4).await;
+    trial.choose(1, DeliveryOptions { own_posts: false, ..DeliveryOptions::default() }).await;
+    trial.choose(3, DeliveryOptions { delivery: Delivery::Off, ..DeliveryOptions::default() }).await;
+    trial.groupsrv.deny(2, Some(Denied::NoLiveKey));
+    assert!(trial.post("m1@members.test", 100).await.starts_with("250"));
+    trial.until(|queue| queue.list(|_| 0).first().is_some_and(|post| post.sent == 1)).await;
+    trial.groupsrv.deny(2, None);
+    trial.choose(2, DeliveryOptions { delivery: Delivery::Off, ..DeliveryOptions::default() }).await;
+    trial.until_empty().await;
+    assert_eq!(trial.sink.taken().len(), 1, "the fourth member alone");
+    assert!(trial.post("m3@members.test", 100).await.starts_with("250"), "who wants no copies may post");
+    trial.until_empty().await;
+    assert_eq!(trial.sink.taken().len(), 3);
 }
 
 #[tokio::test]

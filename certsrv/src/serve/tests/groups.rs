@@ -101,6 +101,10 @@ async fn a_list_keeps_an_owner_whose_mail_goes_to_a_person() {
         call::<AddOwner>(&owner, &one("ann")).await.unwrap();
     }
     assert!(crate::members::owned_alone(&certsrv.app.registry.view(), &address("owner")).unwrap().is_empty());
+    let owners = call::<ShowGroup>(&owner, &this()).await.unwrap().owners.unwrap();
+    assert_eq!(owners, [address("ann"), address("owner")]);
+    call::<RemoveOwner>(&owner, &one("owner")).await.unwrap();
+    assert_eq!(call::<ShowGroup>(&ann, &this()).await.unwrap().owners.unwrap(), [address("ann")]);
     call::<Leave>(&owner, &this()).await.unwrap();
     assert_eq!(call::<Leave>(&ann, &this()).await.unwrap_err().code, ProblemCode::Conflict);
     // A revoked certificate takes nobody's ownership away.

@@ -32,7 +32,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use twinseal_proto::cms::frame::{Limits, scan};
-use twinseal_proto::feed::{ExploderChange, ListSettings, PostLevel};
+use twinseal_proto::feed::{DeliveryOptions, ExploderChange, ListSettings, PostLevel};
 use twinseal_proto::ids::MemberNumber;
 use twinseal_proto::time::UnixTime;
 use twinseal_svc::client::Client;
@@ -107,6 +107,11 @@ impl Trial {
 
     pub(super) async fn leave(&self, number: u32) {
         self.feed.add(&ExploderChange::MemberLeft { group: group(), handle: handle(number) });
+        self.followed().await;
+    }
+
+    pub(super) async fn choose(&self, number: u32, options: DeliveryOptions) {
+        self.feed.add(&ExploderChange::MemberOptions { group: group(), handle: handle(number), options });
         self.followed().await;
     }
 
