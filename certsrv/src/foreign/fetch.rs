@@ -1,7 +1,9 @@
 //! CRLs and OCSP answers from their issuers: plain HTTP (both are signed), little at a time, and only from the public part of
 //! the net, since the addresses come out of certificates.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -11,9 +13,43 @@ const LONGEST: u64 = 10 * 1024 * 1024;
 /// Longest wait for the whole answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Most CRLs that are kept for the certificates that are asked about next.
+const KEPT: usize = 8;
+
+/// Fetches; a CRL that many certificates name is fetched once.
+pub(super) struct Fetcher {
+    /// Addresses of own networks are asked too.
+    own: bool,
+    crls: HashMap<String, Option<Arc<Vec<u8>>>>,
+}
+
+impl Fetcher {
+    pub(super) fn new(own: bool) -> Self {
+        Self { own, crls: HashMap::new() }
+    }
+
+    /// The CRL at `url`, if there is an answer.
+    pub(super) async fn crl(&mut self, url: &str) -> Option<Arc<Vec<u8>>> {
+        if let Some(known) = self.crls.get(url) {
+            return known.clone();
+        }
+        let found = fetch(url, None, self.own).await.ok().map(Arc::new);
+        if self.crls.len() >= KEPT {
+            self.crls.clear();
+        }
+        self.crls.insert(url.to_owned(), found.clone());
+        found
+    }
+
+    /// The answer of the responder at `url` to an OCSP request.
+    pub(super) async fn ocsp(&self, url: &str, request: &[u8]) -> Option<Vec<u8>> {
+        fetch(url, Some(request), self.own).await.ok()
+    }
+}
+
 /// Nothing was fetched.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum FetchError {
+enum FetchError {
     /// Not `http://HOST[:PORT]/PATH`.
     #[error("not an http address")]
     Url,
@@ -35,7 +71,7 @@ pub(super) enum FetchError {
 }
 
 /// Gets `url`, or posts `body` to it. `own`: addresses of own networks are asked too.
-pub(super) async fn fetch(url: &str, body: Option<&[u8]>, own: bool) -> Result<Vec<u8>, FetchError> {
+async fn fetch(url: &str, body: Option<&[u8]>, own: bool) -> Result<Vec<u8>, FetchError> {
     tokio::time::timeout(PATIENCE, fetch_patiently(url, body, own)).await.map_err(|_| FetchError::Slow)?
 }
 

@@ -6,7 +6,7 @@ use crate::rows::KeyUse;
 use openssl::error::ErrorStack;
 use openssl::stack::Stack;
 use openssl::x509::store::X509StoreBuilder;
-use openssl::x509::verify::{X509VerifyFlags, X509VerifyParam};
+use openssl::x509::verify::X509VerifyParam;
 use openssl::x509::{X509, X509ExtendedKeyUsage, X509KeyUsage, X509PurposeId, X509Ref, X509StoreContext};
 use twinseal_proto::cert::{not_after, serial_octets};
 use twinseal_proto::cms::certificate::CertificateKey;
@@ -125,7 +125,6 @@ fn verify(
     param.set_time(i64::try_from(now.0).unwrap_or(i64::MAX));
     param.set_auth_level(SECURITY_LEVEL);
     param.set_depth(8);
-    param.set_flags(X509VerifyFlags::X509_STRICT | X509VerifyFlags::CHECK_SS_SIGNATURE)?;
     // OpenSSL's purpose of encryption knows RSA keys alone; what it looks at besides is looked at in `for_mail`.
     param.set_purpose(if purpose == KeyUse::Encrypt { X509PurposeId::ANY } else { X509PurposeId::SMIME_SIGN })?;
     store.set_param(&param)?;

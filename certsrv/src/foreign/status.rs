@@ -1,7 +1,7 @@
 //! Whether a certificate of another CA, or a CA above it, was revoked: OCSP (RFC 6960) and CRLs (RFC 5280 section 5) as its
 //! issuer gives them.
 
-use super::fetch::fetch;
+use super::fetch::Fetcher;
 use super::path::{Path, crls};
 use crate::app::App;
 use openssl::asn1::Asn1Time;
@@ -11,8 +11,11 @@ use openssl::ocsp::{OcspCertId, OcspCertStatus, OcspFlag, OcspRequest, OcspRespo
 use openssl::stack::Stack;
 use openssl::x509::store::X509StoreBuilder;
 use openssl::x509::{CrlStatus, X509, X509Crl, X509Ref};
+use std::time::Duration;
 use twinseal_proto::time::UnixTime;
 
+/// Longest time that somebody who brings a certificate waits for its issuers.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Seconds by which clocks may differ.
 const SKEW: u32 = 300;
 
@@ -96,7 +99,7 @@ fn read_ocsp(der: &[u8], chain: &[X509]) -> Option<Says> {
 }
 
 /// Asks about every certificate of `chain` (the certificate, its issuers, the root) but the root.
-pub(super) async fn ask(chain: &[X509], ocsp: &[String], own: bool, now: UnixTime) -> Answer {
+pub(super) async fn ask(chain: &[X509], ocsp: &[String], fetcher: &mut Fetcher, now: UnixTime) -> Answer {
     let mut answer = Answer::default();
     for (depth, pair) in chain.windows(2).enumerate() {
         let [certificate, issuer] = pair else { continue };
@@ -105,7 +108,7 @@ pub(super) async fn ask(chain: &[X509], ocsp: &[String], own: bool, now: UnixTim
         let mut says = None;
         for url in responders {
             let Ok(request) = ocsp_request(certificate, issuer) else { break };
-            says = fetch(url, Some(&request), own).await.ok().and_then(|der| ocsp_says(&der, chain));
+            says = fetcher.ocsp(url, &request).await.and_then(|der| ocsp_says(&der, chain));
             if says.is_some() {
                 break;
             }
@@ -114,7 +117,11 @@ pub(super) async fn ask(chain: &[X509], ocsp: &[String], own: bool, now: UnixTim
             if says.is_some() {
                 break;
             }
-            says = fetch(url, None, own).await.ok().and_then(|der| crl_says(&der, certificate, issuer, now));
+            let Some(der) = fetcher.crl(url).await else { continue };
+            let (certificate, issuer) = (certificate.clone(), issuer.clone());
+            // A large CRL takes a while to read.
+            let read = tokio::task::spawn_blocking(move || crl_says(&der, &certificate, &issuer, now));
+            says = read.await.ok().flatten();
         }
         match says {
             Some(Says { revoked: true, .. }) => {
@@ -141,8 +148,9 @@ fn subject(certificate: &X509Ref) -> String {
 /// out: it is asked again by the watch.
 pub(super) async fn revoked_now(app: &App, found: &Path) -> Option<String> {
     let chain: Vec<X509> = std::iter::once(&found.certificate).chain(&found.issuers).cloned().collect();
-    let answer = ask(&chain, &found.ocsp(), app.config.evaluation, UnixTime::now()).await;
-    answer.revoked
+    let (ocsp, mut fetcher) = (found.ocsp(), Fetcher::new(app.config.evaluation));
+    let asked = ask(&chain, &ocsp, &mut fetcher, UnixTime::now());
+    tokio::time::timeout(PATIENCE, asked).await.ok()?.revoked
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! answers are good for less. One that is revoked is treated as our own would be. Silence is only told in the log: an
 //! issuer whose server is away must not silence its members.
 
+use super::fetch::Fetcher;
 use super::status::ask;
 use crate::app::App;
 use crate::audit::Actor;
@@ -43,24 +44,25 @@ pub(crate) async fn run(app: Arc<App>) {
 pub(crate) async fn turn(app: &Arc<App>, due: &mut HashMap<Serial, UnixTime>, now: UnixTime) -> Result<(), Failure> {
     let known = app.registry.view().foreign()?;
     due.retain(|serial, _| known.contains(serial));
+    let mut fetcher = Fetcher::new(app.config.evaluation);
     for serial in known {
         if due.get(&serial).is_some_and(|at| now < *at) {
             continue;
         }
-        due.insert(serial, now.plus(ask_one(app, serial, now).await?));
+        due.insert(serial, now.plus(ask_one(app, serial, &mut fetcher, now).await?));
     }
     Ok(())
 }
 
 /// Asks about one; gives the seconds until the next time.
-async fn ask_one(app: &Arc<App>, serial: Serial, now: UnixTime) -> Result<u64, Failure> {
+async fn ask_one(app: &Arc<App>, serial: Serial, fetcher: &mut Fetcher, now: UnixTime) -> Result<u64, Failure> {
     let row = app.registry.view().certificate(&serial)?;
     let Some(Certificate { certificate, foreign: Some(foreign), revoked: None, .. }) = row else { return Ok(DAY) };
     let chain: Vec<X509> = std::iter::once(&certificate)
         .chain(&foreign.issuers)
         .map(|der| X509::from_der(der.as_ref()))
         .collect::<Result<_, _>>()?;
-    let answer = ask(&chain, &foreign.ocsp, app.config.evaluation, now).await;
+    let answer = ask(&chain, &foreign.ocsp, fetcher, now).await;
     for silent in &answer.silent {
         events::issuer_silent(silent, &serial);
     }

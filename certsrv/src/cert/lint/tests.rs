@@ -1,9 +1,9 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 use super::*;
 use crate::cert::ca::Ca;
-use crate::rows::KeyUse;
 use crate::cert::serial::Serial;
 use crate::cert::tbs::{self, Issuer, SignatureAlgorithm, Validity};
+use crate::rows::KeyUse;
 use crate::tests::{ec_key, now, rsa_key};
 use twinseal_proto::cms::der;
 

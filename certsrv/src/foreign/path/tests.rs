@@ -103,6 +103,14 @@ fn a_path_that_does_not_hold_is_refused_with_the_reason() {
 }
 
 #[test]
+fn what_an_old_root_lacks_does_not_matter() {
+    // Its certificate is no part of the path (RFC 5280 section 6.1): the configuration vouches for it.
+    let root = certify(ec_key(), &Says::ca("Elsewhere old", now(), "").with(Nid::KEY_USAGE, ""), None);
+    let leaf = certify(ec_key(), &Says::mail(ANN, now()), Some(&root));
+    assert!(check(&[&leaf], &root).is_ok());
+}
+
+#[test]
 fn issuers_keep_to_their_limits() {
     let inside = Pki::constrained("critical,permitted;email:members.test");
     assert!(inside.check(&inside.leaf(&Says::mail(ANN, now()))).is_ok());

@@ -46,17 +46,20 @@ async fn the_whole_path_is_asked_about() {
     let web = Web::start().await;
     let (leaf, issuing, root) = chain(Some(&web));
     let path: Vec<X509> = [&leaf, &issuing, &root].map(|held| held.certificate.clone()).to_vec();
-    let answer = ask(&path, &[], true, now()).await;
+    let own = || Fetcher::new(true);
+    let answer = ask(&path, &[], &mut own(), now()).await;
     assert_eq!((answer.revoked, answer.silent.len()), (None, 2), "no CRL is there");
     web.put("/issuing.crl", crl(&issuing, &[], day(-1), day(6)).to_der().unwrap());
     web.put("/root.crl", crl(&root, &[], day(-1), day(3)).to_pem().unwrap());
-    let answer = ask(&path, &[], true, now()).await;
+    let mut once = own();
+    let answer = ask(&path, &[], &mut once, now()).await;
     assert!(answer.revoked.is_none() && answer.silent.is_empty());
     assert!(answer.next.unwrap().0.abs_diff(day(3).0) < 5, "the first to have news");
-    let away = ask(&path, &[], false, now()).await;
+    let away = ask(&path, &[], &mut Fetcher::new(false), now()).await;
     assert_eq!(away.silent.len(), 2, "loopback is not asked where that is not allowed");
     web.put("/root.crl", crl(&root, &[&issuing.certificate], day(-1), day(3)).to_der().unwrap());
-    let answer = ask(&path, &[], true, now()).await;
+    assert!(ask(&path, &[], &mut once, now()).await.revoked.is_none(), "what was fetched is used again");
+    let answer = ask(&path, &[], &mut own(), now()).await;
     assert!(answer.revoked.unwrap().contains("Elsewhere issuing"), "an issuer that was revoked takes all with it");
 }
 
