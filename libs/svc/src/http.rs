@@ -12,6 +12,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use openssl::ssl::{Ssl, SslAcceptor};
 use openssl::x509::X509;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +50,10 @@ pub enum Caller {
     /// Over the admin socket: root or the service's own user.
     Administrator,
 }
+
+/// The address at the other end of the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Peer(IpAddr);
 
 /// A refusal as an HTTP response.
 pub struct Refusal(pub Problem);
@@ -93,6 +98,12 @@ pub fn caller(request: &Request) -> Caller {
     request.extensions().get::<Caller>().cloned().unwrap_or(Caller::Anonymous)
 }
 
+/// The address that this request came from; `None` on the admin socket.
+#[must_use]
+pub fn peer(request: &Request) -> Option<IpAddr> {
+    request.extensions().get::<Peer>().map(|peer| peer.0)
+}
+
 /// Reads a body of at most `limit` octets, in at most a minute.
 ///
 /// # Errors
@@ -117,6 +128,8 @@ pub async fn serve_tls(listener: TcpListener, acceptor: SslAcceptor, router: Rou
     let each = |stream: TcpStream| {
         let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
         async move {
+            let Ok(peer) = stream.peer_addr() else { return };
+            let router = router.layer(axum::Extension(Peer(peer.ip())));
             let Ok(ssl) = Ssl::new(acceptor.context()) else { return };
             let Ok(mut tls) = SslStream::new(ssl, stream) else { return };
             match tokio::time::timeout(HANDSHAKE, Pin::new(&mut tls).accept()).await {
