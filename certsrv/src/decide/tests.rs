@@ -14,6 +14,7 @@ fn group(join: JoinPolicy, owners: u64) -> Group {
         list: "team@lists.test".parse().unwrap(),
         owner: address("owner"),
         join,
+        key_change: Default::default(),
         mode: DeliveryMode::Expand,
         history: History::SinceJoin,
         settings: ListSettings::default(),
