@@ -12,6 +12,7 @@ pub mod keys;
 mod problem;
 pub mod services;
 pub mod tickets;
+pub mod tokens;
 
 pub use problem::{Problem, ProblemCode, RetryClass};
 
