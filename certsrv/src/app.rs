@@ -3,6 +3,7 @@
 use crate::cert::ca::Ca;
 use crate::config::Config;
 use crate::events::Metrics;
+use crate::notices::Post;
 use crate::registry::Registry;
 use openssl::x509::X509;
 use std::sync::Arc;
@@ -33,6 +34,8 @@ pub(crate) struct App {
     pub(crate) hashing: Arc<Semaphore>,
     /// Guards [`LOGGING_IN`].
     pub(crate) logging_in: Semaphore,
+    /// Own mail.
+    pub(crate) post: Post,
     /// Counters.
     pub(crate) metrics: Metrics,
     /// Cancelled when the service stops.

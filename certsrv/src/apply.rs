@@ -3,7 +3,8 @@
 use crate::cert::serial::Serial;
 use crate::change::Change;
 use crate::rows::{
-    Account, Certificate, Group, GroupKey, Holder, Member, NoticeRow, Pin, Request, TokenPurpose, TokenRow, TokenUse,
+    Account, Certificate, Group, GroupKey, Holder, Member, NoticeRow, Pin, PostingRow, Request, TokenPurpose, TokenRow,
+    TokenUse,
 };
 use crate::store::Tx;
 use crate::views::inconsistent;
@@ -34,6 +35,7 @@ pub(crate) fn apply(change: &Change, tx: &mut Tx<'_>) -> Result<(), StoreError> 
         Change::CertificateEnded { serial } => {
             let row = certificate(serial, tx)?;
             tx.delete_end(row.until, serial);
+            tx.delete_warned(serial);
             no_longer_current(&row, tx)
         }
         Change::GroupCreated { group, list, owner, join, mode, history, settings } => {
@@ -107,6 +109,14 @@ pub(crate) fn apply(change: &Change, tx: &mut Tx<'_>) -> Result<(), StoreError> 
             tx.delete_notice(id);
             Ok(())
         }
+        Change::PostingTokenMade { digest, address, label, made, expires } => {
+            let row = PostingRow { digest: *digest, label: label.clone(), made: *made, expires: *expires };
+            tx.put_posting_token(address, &row)
+        }
+        Change::PostingTokenEnded { digest, address } => {
+            tx.delete_posting_token(address, digest);
+            Ok(())
+        }
     }
 }
 
@@ -153,6 +163,7 @@ fn issued(serial: Serial, holder: &Holder, der: &B64, until: UnixTime, tx: &mut 
             tx.put_group_certificate(group, epoch.0, &serial)?;
         }
         Holder::Service { role } => joined(key, *role, serial, tx)?,
+        Holder::ListSigner { group } => tx.put_list_signer(group, &serial)?,
     }
     Ok(key)
 }
@@ -184,7 +195,7 @@ fn revoked(serial: &Serial, reason: RevocationReason, tx: &mut Tx<'_>) -> Result
             }
             Ok(())
         }
-        Holder::Group { .. } => Ok(()),
+        Holder::Group { .. } | Holder::ListSigner { .. } => Ok(()),
     }
 }
 

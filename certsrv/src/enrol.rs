@@ -9,7 +9,7 @@ use crate::failure::{Failure, refuse};
 use crate::issue::{Authority, Order, issue};
 use crate::rows::{Account, Holder};
 use crate::store::Tx;
-use crate::{again, decide, members};
+use crate::{again, decide, members, notices};
 use std::sync::Arc;
 use twinseal_proto::api::ProblemCode;
 use twinseal_proto::encoding::Digest;
@@ -49,7 +49,7 @@ async fn enrol_one(app: &Arc<App>, credentials: Credentials, request: &[u8]) -> 
     let ((), _) = app
         .registry
         .commit(by, {
-            let address = account.address.clone();
+            let (address, at) = (account.address.clone(), Arc::clone(app));
             let changes: Vec<_> = issued.iter().map(|one| (one.serial, one.change(token))).collect();
             move |tx| {
                 if let Some(token) = token
@@ -62,7 +62,7 @@ async fn enrol_one(app: &Arc<App>, credentials: Credentials, request: &[u8]) -> 
                     tx.push(change)?;
                     members::key_memberships(tx, &address, serial)?;
                 }
-                Ok(())
+                notices::memberships(&at, tx, UnixTime::now())
             }
         })
         .await?;

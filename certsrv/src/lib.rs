@@ -59,6 +59,7 @@ mod status;
 mod store;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod views;
 
 /// The named steps at which the crash tests kill this daemon.

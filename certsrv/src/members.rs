@@ -7,9 +7,10 @@ use crate::cert::serial::Serial;
 use crate::change::Change;
 use crate::decide::{self, By, Decision};
 use crate::failure::Failure;
-use crate::random;
 use crate::rows::{Account, Group};
 use crate::store::Tx;
+use crate::tokens::posting;
+use crate::{notices, random};
 use std::sync::Arc;
 use twinseal_proto::api::Problem;
 use twinseal_proto::api::admin::certsrv::{
@@ -34,11 +35,16 @@ pub(crate) async fn leave(app: Arc<App>, caller: Caller, request: ListRequest) -
 
 async fn change_own(app: Arc<App>, caller: Caller, request: ListRequest, joins: bool) -> Result<Membership, Failure> {
     let account = certificate::member(&app, &caller)?;
-    let (list, address) = (request.list.clone(), account.address.clone());
+    let (list, address, at) = (request.list.clone(), account.address.clone(), Arc::clone(&app));
     hit(if joins { "certsrv.join.before-commit" } else { "certsrv.leave.before-commit" });
     app.registry
         .commit(Actor::Account(account.address.clone()), move |tx| {
-            if joins { join_one(tx, &list, &address, By::Member) } else { leave_one(tx, &list, &address) }
+            if joins {
+                join_one(tx, &list, &address, By::Member)?
+            } else {
+                leave_one(tx, &list, &address)?
+            }
+            notices::memberships(&at, tx, UnixTime::now())
         })
         .await?;
     hit(if joins { "certsrv.join.before-answer" } else { "certsrv.leave.before-answer" });
@@ -60,9 +66,11 @@ async fn change_many(
     request: MembersRequest,
     one: impl Fn(&mut Tx<'_>, &ListAddress, &MailAddress) -> Result<(), Failure> + Send + 'static,
 ) -> Result<Changed, Problem> {
+    let at = Arc::clone(&app);
     let decide = move |tx: &mut Tx<'_>| {
         group(tx, &request.list)?;
-        request.addresses.iter().try_for_each(|address| one(tx, &request.list, address))
+        request.addresses.iter().try_for_each(|address| one(tx, &request.list, address))?;
+        notices::memberships(&at, tx, UnixTime::now())
     };
     let ((), sequence) = app.registry.commit(Actor::Administrator, decide).await.map_err(Failure::into_problem)?;
     Ok(Changed { sequence })
@@ -109,7 +117,10 @@ fn join_one(tx: &mut Tx<'_>, list: &ListAddress, address: &MailAddress, by: By) 
 fn leave_one(tx: &mut Tx<'_>, list: &ListAddress, address: &MailAddress) -> Result<(), Failure> {
     let (group, account) = (group(tx, list)?, account(tx, address)?);
     match decide::leave(&group, tx.member(&group.group, address)?.as_ref()) {
-        Decision::Do => Ok(tx.push(Change::MemberLeft { group: group.group, address: account.address })?),
+        Decision::Do => {
+            tx.push(Change::MemberLeft { group: group.group, address: account.address.clone() })?;
+            posting::end_outsiders(tx, &account.address)
+        }
         Decision::Nothing => Ok(()),
         Decision::Refuse(problem) => Err(problem.into()),
     }

@@ -1,11 +1,14 @@
 //! What waits: requests to join, invitations, other keys. Made by those who ask, confirmed by a mailbox, approved or
 //! rejected by owners and administrators.
 
+use crate::app::App;
 use crate::change::Change;
 use crate::failure::Failure;
-use crate::random;
-use crate::rows::{Request, Wish};
+use crate::rows::{Request, RequestEnd, Wish};
 use crate::store::Tx;
+use crate::{members, random};
+use twinseal_proto::api::admin::certsrv::{JoinPolicy, MemberRole};
+use twinseal_proto::encoding::Digest;
 use twinseal_proto::ids::RequestId;
 use twinseal_proto::time::UnixTime;
 
@@ -29,4 +32,27 @@ pub(crate) fn make(tx: &mut Tx<'_>, now: UnixTime, wish: Wish, confirmed: bool) 
     };
     tx.push(Change::RequestMade { request: request.clone() })?;
     Ok(request)
+}
+
+/// The mailbox confirms a request, with `token`, which is used up. What then lacks nothing is done at once; the rest waits
+/// for an owner.
+pub(crate) fn confirm(
+    _: &App,
+    tx: &mut Tx<'_>,
+    now: UnixTime,
+    id: &RequestId,
+    token: Option<Digest>,
+) -> Result<(), Failure> {
+    tx.push(Change::RequestConfirmed { request: *id, token })?;
+    let Some(request) = tx.request(id)?.filter(|request| now < request.expires) else { return Ok(()) };
+    let Wish::Join { group, address } = &request.wish else { return Ok(()) };
+    let Some(row) = tx.list_of(group)?.map(|list| tx.group(&list)).transpose()?.flatten() else { return Ok(()) };
+    let Some(account) = tx.account(address)? else { return Ok(()) };
+    if row.join == JoinPolicy::Open || request.by_administrator || request.approved.contains(group) {
+        if tx.member(group, address)?.is_none() {
+            members::put_in(tx, &row, &account, MemberRole::Member)?;
+        }
+        tx.push(Change::RequestEnded { request: *id, end: RequestEnd::Done })?;
+    }
+    Ok(())
 }

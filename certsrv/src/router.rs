@@ -1,11 +1,14 @@
 //! Every call that is served, and where.
 
 use crate::app::App;
-use crate::{accounts, est, feed, group_certificates, groups, members, publish, revoke, services, status};
+use crate::{
+    accounts, est, feed, group_certificates, groups, members, notices, publish, revoke, services, status, tokens,
+};
 use axum::Router;
 use axum::routing::get;
 use std::sync::Arc;
 use twinseal_proto::api;
+use twinseal_proto::api::admin::notices::{DropNotice, ListNotices};
 use twinseal_proto::api::admin::{GetStatus, certsrv as admin};
 use twinseal_svc::http::route;
 use twinseal_svc::telemetry;
@@ -19,6 +22,7 @@ pub(crate) fn https(app: &Arc<App>) -> Router {
     let router = route::<api::groups::Join, _, _, _>(router, members::join);
     let router = route::<api::groups::Leave, _, _, _>(router, members::leave);
     let router = route::<api::groups::ListCertificates, _, _, _>(router, publish::certificates);
+    let router = tokens::routes(router);
     let router = est::routes(router).route(publish::PEM_PATH, get(publish::pem)).with_state(Arc::clone(app));
     let at = Arc::clone(app);
     let ready = move || {
@@ -42,5 +46,7 @@ pub(crate) fn admin(app: &Arc<App>) -> Router {
     let router = route::<admin::Revoke, _, _, _>(router, revoke::revoke);
     let router = route::<admin::ServiceToken, _, _, _>(router, services::token);
     let router = route::<admin::ListPins, _, _, _>(router, services::list);
+    let router = route::<ListNotices, _, _, _>(router, notices::admin::list);
+    let router = route::<DropNotice, _, _, _>(router, notices::admin::forget);
     router.with_state(Arc::clone(app))
 }

@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::events::{self, Metrics};
 use crate::init::{load_feed_key, lock};
 use crate::layout::Layout;
+use crate::notices::{self, Post, Smarthost};
 use crate::registry::Registry;
 use crate::{identity, revoke, router, status};
 use std::error::Error;
@@ -43,6 +44,7 @@ pub(crate) async fn open(
         pin: identity.pin()?,
         hashing: Arc::new(Semaphore::new(HASHING)),
         logging_in: Semaphore::new(LOGGING_IN),
+        post: Post::open(&layout)?,
         metrics: Metrics::new()?,
         stop,
     };
@@ -67,11 +69,13 @@ pub(crate) async fn serve(config: Config) -> Result<(), StartError> {
     let stop = shutdown::on_signals()?;
     let mut sockets = Sockets::from_env();
     let (app, identity, _lock) = open(config, stop.clone()).await?;
+    let smarthost = app.config.mail.as_ref().map(Smarthost::new).transpose().map_err(|e| format!("mail: {e}"))?;
     let acceptor = acceptor(&identity, clients(&app))?;
     let https = sockets.tcp("https", Some(&app.config.listen))?.ok_or("no socket to listen on")?;
     let socket = sockets.unix("admin", Some(&app.config.admin_socket), 0o600)?.ok_or("no admin socket")?;
     events::listening(&https.local_addr()?.to_string());
     status::warnings(app.config.evaluation).iter().for_each(|text| events::warning(text));
+    let mail = tokio::spawn(notices::run(Arc::clone(&app), smarthost));
     let sweep = tokio::spawn(revoke::sweep(Arc::clone(&app)));
     let at = Arc::clone(&app);
     shutdown::ready(move || at.registry.working());
@@ -80,6 +84,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), StartError> {
         admin::serve(socket, router::admin(&app), stop),
     );
     sweep.await?;
+    mail.await?;
     Ok(())
 }
 

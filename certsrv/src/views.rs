@@ -49,6 +49,10 @@ pub(crate) fn of(change: &Change, before: &Tx<'_>) -> Result<Views, StoreError> 
                 Some(ExploderChange::MemberLeft { group: *group, handle }),
             ),
         },
+        Change::PostingTokenMade { digest, address, expires, .. } => {
+            (None, Some(ExploderChange::PostingToken { digest: *digest, address: address.clone(), expires: *expires }))
+        }
+        Change::PostingTokenEnded { digest, .. } => (None, Some(ExploderChange::PostingTokenEnded { digest: *digest })),
         _ => (None, None),
     })
 }

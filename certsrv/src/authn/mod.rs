@@ -5,9 +5,9 @@ pub(crate) mod password;
 pub(crate) mod service;
 
 use crate::app::App;
-use crate::decide;
 use crate::failure::{Failure, refuse};
 use crate::rows::Account;
+use crate::tokens;
 use axum::http::{HeaderMap, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,7 +17,6 @@ use twinseal_proto::api::ProblemCode;
 use twinseal_proto::encoding::Digest;
 use twinseal_proto::ids::MailAddress;
 use twinseal_proto::secret::Token;
-use twinseal_proto::time::UnixTime;
 use zeroize::Zeroizing;
 
 /// What somebody presents who wants a certificate.
@@ -77,17 +76,15 @@ pub(crate) struct Principal {
 /// Finds out whose the credentials are.
 pub(crate) async fn authenticate(app: &Arc<App>, credentials: Credentials) -> Result<Principal, Failure> {
     match credentials {
-        Credentials::Token(token) => by_token(app, &token),
+        Credentials::Token(token) => by_token(app, &token).await,
         Credentials::Password { address, password } => by_password(app, &address, password).await,
     }
 }
 
-fn by_token(app: &App, token: &Token) -> Result<Principal, Failure> {
+async fn by_token(app: &Arc<App>, token: &Token) -> Result<Principal, Failure> {
     let digest = token.digest();
-    let view = app.registry.view();
-    let address = decide::enrol_token(view.token(&digest)?.as_ref(), UnixTime::now());
-    let account = address.map(|address| view.account(&address)).transpose()?.flatten();
-    Ok(Principal { account: account.ok_or_else(bad_token)?, class: Class::Mailbox, token: Some(digest) })
+    let account = tokens::login::account(app, &digest).await?;
+    Ok(Principal { account, class: Class::Mailbox, token: Some(digest) })
 }
 
 /// One answer for a token that does not exist, is out of time, or was used, also when that was a moment ago.

@@ -87,6 +87,11 @@ impl Profile {
         Self::mail(list.address(), Usage::take_keys(kind))
     }
 
+    /// The certificate with which certsrv signs mails in a list's name: its key signs and takes no keys.
+    pub(crate) fn list_signer(list: &ListAddress) -> Self {
+        Self::mail(list.address(), Usage::SIGN)
+    }
+
     fn mail(address: &MailAddress, usage: Usage) -> Self {
         // A local part has at most 64 octets, so it fits where the address does not.
         let long = address.as_str().len() > MAX_COMMON_NAME;

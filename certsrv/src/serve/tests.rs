@@ -4,5 +4,8 @@
 mod enrolment;
 mod feed;
 mod harness;
+mod notices;
+mod posting;
 mod rebuild;
 mod services;
+mod smarthost;

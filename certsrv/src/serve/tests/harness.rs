@@ -4,7 +4,7 @@ use crate::app::App;
 use crate::config::Config;
 use crate::serve::{clients, open};
 use crate::tests::ec_key;
-use crate::{init, router};
+use crate::{init, notices, router};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use openssl::pkcs7::Pkcs7;
@@ -76,8 +76,14 @@ impl Running {
 
     /// Starts the one that is in `dir`.
     pub(super) async fn start(dir: &TempDir) -> Self {
+        Self::start_with(dir, config(dir)).await
+    }
+
+    /// Starts the one that is in `dir` with this configuration; its own mail is sent where there is a way for it.
+    pub(super) async fn start_with(dir: &TempDir, config: Config) -> Self {
         let stop = CancellationToken::new();
-        let (app, identity, lock) = open(config(dir), stop.clone()).await.unwrap();
+        let (app, identity, lock) = open(config, stop.clone()).await.unwrap();
+        let smarthost = app.config.mail.as_ref().map(|mail| notices::Smarthost::new(mail).unwrap());
         let tls = acceptor(&identity, clients(&app)).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://{}", listener.local_addr().unwrap());
@@ -85,6 +91,7 @@ impl Running {
         let _ = std::fs::remove_file(&admin);
         let socket = tokio::net::UnixListener::bind(&admin).unwrap();
         let tasks = vec![
+            tokio::spawn(notices::run(Arc::clone(&app), smarthost)),
             tokio::spawn(http::serve_tls(listener, tls, router::https(&app), stop.clone())),
             tokio::spawn(admin::serve(socket, router::admin(&app), stop.clone())),
         ];
