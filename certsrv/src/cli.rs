@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use twinseal_proto::api::admin::certsrv::{JoinPolicy, RevocationReason};
 use twinseal_proto::api::services::ServiceRole;
 use twinseal_proto::feed::{ContentPolicy, History, PostLevel};
-use twinseal_proto::ids::{ListAddress, MailAddress};
+use twinseal_proto::ids::{ListAddress, MailAddress, NoticeId};
 
 /// Twinseal's certificate server: accounts, groups, memberships, certificates, the signed feed.
 #[derive(Debug, Parser)]
@@ -51,6 +51,9 @@ enum Command {
     /// groupsrv and exploders
     #[command(subcommand)]
     Service(Service),
+    /// Mail of this server's own that is on its way
+    #[command(subcommand)]
+    Notice(Notice),
     /// Revokes a certificate
     Revoke {
         /// Its serial number in hexadecimal
@@ -155,6 +158,17 @@ enum Service {
     },
     /// Lists the services that joined
     List,
+}
+
+#[derive(Debug, Subcommand)]
+enum Notice {
+    /// Lists the mails that wait for the smarthost, oldest first
+    List,
+    /// Forgets a mail that waits
+    Drop {
+        /// Its name, as `notice list` shows it
+        id: NoticeId,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -1,5 +1,7 @@
 //! Doing what the command line asks for, and showing the answer to people or as JSON.
 
+mod notice;
+
 use super::{Account, Cli, Command, CreateGroup, Group, Member, Service};
 use crate::config::Config;
 use crate::init;
@@ -53,6 +55,7 @@ impl Cli {
             Command::Group(command) => at.group(command).await,
             Command::Member(command) => at.member(command).await,
             Command::Service(command) => at.service(command).await,
+            Command::Notice(command) => at.notice(command).await,
             Command::Revoke { serial, reason } => {
                 let changed = at.call::<Revoke>(&RevokeRequest { serial, reason }).await?;
                 at.show(&changed, &format!("revoked (feed at {})", changed.sequence))
@@ -89,7 +92,11 @@ impl At<'_> {
         for warning in &status.warnings {
             text.push_str(&format!("\nwarning: {warning}"));
         }
-        self.show(&status, &text)
+        let waiting = self.waiting().await?;
+        text.push_str(&waiting.text());
+        let mut json = serde_json::to_value(&status)?;
+        waiting.put_into(&mut json);
+        self.show(&json, &text)
     }
 
     async fn account(&self, command: Account) -> Outcome<()> {

@@ -7,7 +7,7 @@ use lettre::Address;
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream};
-use lettre::transport::smtp::commands::{Data, Mail as MailCommand, Rcpt, Rset};
+use lettre::transport::smtp::commands::{Data, Mail as MailFrom, Rcpt, Rset};
 use lettre::transport::smtp::extension::ClientId;
 use openssl::ssl::{SslConnector, SslMethod, SslVersion};
 use std::io;
@@ -200,7 +200,7 @@ impl Connection {
     /// # Errors
     /// [`SendError`]: the connection is of no use any more, and the smarthost may have the mail or not.
     pub(crate) async fn send(&mut self, to: &MailAddress, message: &[u8]) -> Result<Outcome, SendError> {
-        timeout(REPLY, self.smtp.command(MailCommand::new(None, Vec::new()))).await??;
+        timeout(REPLY, self.smtp.command(MailFrom::new(None, Vec::new()))).await??;
         let (local, domain) = to.parts();
         // The address was checked where it came in.
         let recipient = Rcpt::new(Address::new_dangerous(local, domain), Vec::new());
