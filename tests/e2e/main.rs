@@ -9,6 +9,7 @@ mod demo_story;
 mod dialogues;
 mod lab;
 mod matrix;
+mod notices;
 mod outage;
 mod refusals;
 mod support;
