@@ -80,7 +80,7 @@ mod tests {
         let good = "A".repeat(43);
         assert_eq!(token(&format!("token={good}")), Some(good.as_str()));
         assert_eq!(token(&format!("a=b&token={good}")), Some(good.as_str()));
-        for bad in ["", "token=", "msg=hello", &format!("token={good}A"), &format!("token={}\"", &good[1..])] {
+        for bad in ["", "token=", "msg=hello", &format!("token={good}A"), &format!("token={}\"", "A".repeat(42))] {
             assert_eq!(token(bad), None, "{bad}");
         }
     }
