@@ -75,11 +75,12 @@ pub(crate) async fn run(app: Arc<App>, smarthost: Option<Smarthost>) {
     tokio::join!(outbox::run(Arc::clone(&app), smarthost), expiry::sweep(app));
 }
 
-/// Queues `notice`, where mail is configured. Returns whether it will be sent: not to a mailbox of our own, and not more
-/// often than [`limits`] allows.
+/// Queues `notice`, where mail is configured. Returns whether it will be sent: not to a mailbox of our own, not more often
+/// than [`limits`] allows, and no welcome where none is wanted.
 pub(crate) fn queue(app: &App, tx: &mut Tx<'_>, now: UnixTime, notice: Notice) -> Result<bool, Failure> {
     let Some(mail) = &app.config.mail else { return Ok(false) };
-    if own::is_own(tx, mail, notice.to())? {
+    let unwanted = !mail.welcome && matches!(notice, Notice::Welcome { .. } | Notice::Goodbye { .. });
+    if unwanted || own::is_own(tx, mail, notice.to())? {
         return Ok(false);
     }
     let last = tx.noticed(&notice)?;
@@ -143,9 +144,6 @@ pub(crate) fn may_register(mail: &Mail, tx: &Tx<'_>, address: &MailAddress) -> R
 /// Tells those whose memberships the commit has begun or ended so far; called at its end. Whoever was told already is
 /// not told twice.
 pub(crate) fn memberships(app: &App, tx: &mut Tx<'_>, now: UnixTime) -> Result<(), Failure> {
-    if !app.config.mail.as_ref().is_some_and(|mail| mail.welcome) {
-        return Ok(());
-    }
     let mut owed = Vec::new();
     for told in tx.told() {
         let began = matches!(told.groupsrv, Some(GroupsrvChange::MemberJoined { .. }));

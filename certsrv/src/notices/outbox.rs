@@ -91,6 +91,8 @@ enum Step {
     End(NoticeEnd),
     /// It is tried again.
     Later,
+    /// It cannot be composed yet.
+    NotYet,
     /// The smarthost takes no mail.
     Away(SendError),
     /// The service stops.
@@ -137,7 +139,8 @@ impl Outbox {
                         self.told.insert((kind, to.clone(), group), now);
                     }
                 }
-                Ok(Step::Later) => mail.iter().for_each(|row| self.later(row.id, now)),
+                Ok(Step::Later) => mail.iter().for_each(|row| self.later(row.id, now, schedule::pause)),
+                Ok(Step::NotYet) => mail.iter().for_each(|row| self.later(row.id, now, schedule::look)),
                 Ok(Step::Away(error)) => {
                     self.connection = None;
                     let pause = schedule::pause(self.away.0 + 1);
@@ -147,7 +150,7 @@ impl Outbox {
                 Ok(Step::Stop) => break,
                 Err(failure) => {
                     failure.into_problem();
-                    mail.iter().for_each(|row| self.later(row.id, now));
+                    mail.iter().for_each(|row| self.later(row.id, now, schedule::pause));
                 }
             }
             if self.done.len() >= TOGETHER.0 || self.since.elapsed() >= TOGETHER.1 {
@@ -205,7 +208,7 @@ impl Outbox {
         let draft = match composed {
             Composed::Draft(draft) => draft,
             Composed::Gone => return Ok(Step::End(NoticeEnd::Dropped)),
-            Composed::Later => return Ok(Step::Later),
+            Composed::Later => return Ok(Step::NotYet),
         };
         let message = self.message(first, &draft, now).await?;
         hit("certsrv.notice.before-send");
@@ -248,7 +251,9 @@ impl Outbox {
         let (Some(signed), Some(list)) = (&draft.signed, &draft.list) else { return Ok(letter.plain()) };
         let content = self.app.registry.view().group(list)?.map(|group| group.settings.content).unwrap_or_default();
         let signer = match self.signers.get(&signed.group) {
-            Some((at, signer)) if now.since(*at) < SIGNERS.1 => Arc::clone(signer),
+            Some((at, signer)) if now.since(*at) < SIGNERS.1 && self.in_force(&signed.group, signer, now)? => {
+                Arc::clone(signer)
+            }
             _ => {
                 let made = Arc::new(list_key::signer(&self.app, signed.group, list).await?);
                 if self.signers.len() >= SIGNERS.0 {
@@ -263,6 +268,13 @@ impl Outbox {
         let issuers = [self.app.members_ca.der()];
         let signature = sign(letter.entity().as_bytes(), &signer, &issuers, &signed.certificates, content, now)?;
         Ok(letter.signed(&signature))
+    }
+
+    /// Whether the group's newest signing certificate is this one, and neither revoked nor run out.
+    fn in_force(&self, group: &GroupId, signer: &ListSigner, now: UnixTime) -> Result<bool, Failure> {
+        let view = self.app.registry.view();
+        let row = view.list_signer(group)?.map(|serial| view.certificate(&serial)).transpose()?.flatten();
+        Ok(row.is_some_and(|row| row.live(now) && row.certificate.0 == signer.certificate))
     }
 
     /// Sends on the kept connection, or on a new one; on a new one too when the kept one turns out to be gone.
@@ -292,9 +304,9 @@ impl Outbox {
         self.done.push((id, end));
     }
 
-    fn later(&mut self, id: NoticeId, now: UnixTime) {
-        let tries = self.tries.get(&id).map_or(0, |(tries, _)| *tries) + 1;
-        self.tries.insert(id, (tries, now.plus(schedule::pause(tries))));
+    fn later(&mut self, id: NoticeId, now: UnixTime, pause: impl Fn(u32) -> u64) {
+        let tries = self.tries.get(&id).map_or(0, |(tries, _)| *tries).saturating_add(1);
+        self.tries.insert(id, (tries, now.plus(pause(tries))));
     }
 
     /// Puts the ends into the log.

@@ -13,9 +13,12 @@ use twinseal_proto::api::admin::certsrv::{
     JoinPolicy, MembersRequest, RemoveMembers, RevocationReason, Revoke, RevokeRequest,
 };
 use twinseal_proto::api::admin::notices::{DropNotice, DropNoticeRequest, ListNotices};
+use twinseal_proto::api::group_certificate::{GroupCertificate, GroupCertificateRequest};
 use twinseal_proto::api::groups::{Join, Leave, ListRequest};
+use twinseal_proto::api::services::ServiceRole;
 use twinseal_proto::api::{ProblemCode, tokens::Confirmed};
-use twinseal_proto::ids::GroupId;
+use twinseal_proto::encoding::B64;
+use twinseal_proto::ids::{Epoch, GroupId};
 use twinseal_proto::secret::Token;
 use twinseal_proto::time::UnixTime;
 
@@ -317,5 +320,66 @@ async fn a_certificate_that_soon_ends_is_told_of_once_for_each_step() {
     let revoke = RevokeRequest { serial: current.to_string(), reason: RevocationReason::Superseded };
     certsrv.admin::<Revoke>(&revoke).await.unwrap();
     assert_eq!(queued(19).await, 0);
+    certsrv.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_hears_of_what_waits_once_an_hour() {
+    let dir = tempfile::tempdir().unwrap();
+    let (certsrv, smarthost) = with_mail(&dir).await;
+    certsrv.account("owner", None).await;
+    let group = certsrv.group("team@lists.test", "owner", JoinPolicy::Closed).await.group;
+    let asks = async |names: Vec<String>| {
+        let app = Arc::clone(&certsrv.app);
+        let decide = move |tx: &mut crate::store::Tx<'_>| {
+            for name in names {
+                let now = UnixTime::now();
+                let request = requests::make(tx, now, Wish::Join { group, address: address(&name) }, true)?.id;
+                assert!(notices::queue(&app, tx, now, Notice::Waiting { to: address("owner"), request, group })?);
+            }
+            Ok(())
+        };
+        certsrv.app.registry.commit(Actor::Administrator, decide).await.unwrap();
+    };
+    asks((0..100).map(|n| format!("m{n}")).collect()).await;
+    let mail = smarthost.wait(1).await.remove(0);
+    assert_eq!(mail.to, "owner@members.test");
+    assert!(mail.text.contains("Waiting since the last such mail: 100."), "{}", mail.text);
+    assert!(!mail.text.contains("m7@members.test"), "who asks does not write to owners");
+    asks(vec!["late".into()]).await;
+    // A mail to somebody else shows that the outbox went over it.
+    login::queue(&certsrv.app, address("owner"), UnixTime::now()).await.unwrap();
+    assert!(smarthost.wait(1).await[0].text.contains("your token for logging in"));
+    assert_eq!(certsrv.app.registry.view().notices().unwrap().len(), 1, "the late one waits for the hour");
+    certsrv.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_signs_with_a_key_that_is_in_force() {
+    let dir = tempfile::tempdir().unwrap();
+    let (certsrv, smarthost) = with_mail(&dir).await;
+    certsrv.account("owner", None).await;
+    let group = certsrv.group("team@lists.test", "owner", JoinPolicy::Open).await.group;
+    let groupsrv = certsrv.join(ServiceRole::Groupsrv).await;
+    let csr = B64(crate::tests::csr(&crate::tests::rsa_key(2048), &[]));
+    let request = GroupCertificateRequest { group, epoch: Epoch(1), csr };
+    call::<GroupCertificate>(&groupsrv.client, &request).await.unwrap();
+    let signer = || certsrv.app.registry.view().list_signer(&group).unwrap().map(|serial| serial.to_string());
+    let file = config(&dir).state.join(format!("signing/{group}.pem"));
+    let mut keys = Vec::new();
+    for (name, reason) in [("ann", Some(RevocationReason::Superseded)), ("bob", None), ("cas", None)] {
+        certsrv.account(name, Some(&crate::tests::ec_key())).await;
+        certsrv.put_in("team@lists.test", &[name]).await;
+        let mail = smarthost.wait(1).await.remove(0);
+        assert!(mail.text.contains("application/pkcs7-signature") && mail.to.starts_with(name), "{}", mail.text);
+        keys.push((signer().unwrap(), std::fs::read(&file).unwrap()));
+        if let Some(reason) = reason {
+            certsrv.admin::<Revoke>(&RevokeRequest { serial: signer().unwrap(), reason }).await.unwrap();
+        }
+    }
+    assert!(keys[0].0 != keys[1].0 && keys[0].1 != keys[1].1, "a revoked certificate's key is not used again");
+    assert_eq!(keys[1], keys[2]);
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
     certsrv.stop().await;
 }
