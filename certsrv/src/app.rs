@@ -5,6 +5,7 @@ use crate::cert::ca::Ca;
 use crate::config::Config;
 use crate::events::Metrics;
 use crate::foreign::Imports;
+use crate::notices::Post;
 use crate::registry::Registry;
 use crate::saml::{LoginMetrics, Saml};
 use crate::session::Sessions;
@@ -43,6 +44,8 @@ pub(crate) struct App {
     pub(crate) guesses: Mutex<Guesses>,
     /// What other CAs' certificates have to be under, and how their keys are proven.
     pub(crate) imports: Imports,
+    /// Own mail.
+    pub(crate) post: Post,
     /// Counters.
     pub(crate) metrics: Metrics,
     /// Log-in through an identity provider, where one is configured.

@@ -5,8 +5,8 @@ mod enrolment;
 use crate::cert::serial::Serial;
 use crate::change::Change;
 use crate::rows::{
-    Account, Certificate, Foreign, Group, GroupKey, Holder, KeyUse, Member, NoticeRow, Pin, Request, TokenPurpose,
-    TokenRow, TokenUse,
+    Account, Certificate, Foreign, Group, GroupKey, Holder, KeyUse, Member, NoticeRow, Pin, PostingRow, Request,
+    TokenPurpose, TokenRow, TokenUse,
 };
 use crate::store::Tx;
 use crate::views::inconsistent;
@@ -154,6 +154,14 @@ pub(crate) fn apply(change: &Change, tx: &mut Tx<'_>) -> Result<(), StoreError> 
             tx.delete_notice(id);
             Ok(())
         }
+        Change::PostingTokenMade { digest, address, label, made, expires } => {
+            let row = PostingRow { digest: *digest, label: label.clone(), made: *made, expires: *expires };
+            tx.put_posting_token(address, &row)
+        }
+        Change::PostingTokenEnded { digest, address } => {
+            tx.delete_posting_token(address, digest);
+            Ok(())
+        }
     }
 }
 
@@ -209,6 +217,7 @@ fn issued(
             tx.put_group_certificate(group, epoch.0, &serial)?;
         }
         Holder::Service { role } => joined(key, *role, serial, tx)?,
+        Holder::ListSigner { group } => tx.put_list_signer(group, &serial)?,
     }
     token.map_or(Ok(()), |token| token_used(&token, TokenUse { key, serial }, tx))
 }
@@ -244,7 +253,7 @@ fn revoked(serial: &Serial, reason: RevocationReason, tx: &mut Tx<'_>) -> Result
             tx.delete_membership_certificate(handle, serial);
             Ok(())
         }
-        Holder::Group { .. } => Ok(()),
+        Holder::Group { .. } | Holder::ListSigner { .. } => Ok(()),
     }
 }
 

@@ -25,6 +25,8 @@ pub(crate) enum Actor {
     Service(ServiceRole),
     /// certsrv itself, because time passed.
     Clock,
+    /// Somebody of whom nothing is known: anybody may ask for a mail to an address.
+    Anybody,
 }
 
 impl fmt::Display for Actor {
@@ -35,6 +37,7 @@ impl fmt::Display for Actor {
             Self::Service(ServiceRole::Groupsrv) => f.write_str("groupsrv"),
             Self::Service(ServiceRole::Exploder) => f.write_str("exploder"),
             Self::Clock => f.write_str("clock"),
+            Self::Anybody => f.write_str("anybody"),
         }
     }
 }
@@ -229,6 +232,15 @@ enum Event<'a> {
         id: &'a NoticeId,
         end: NoticeEnd,
     },
+    PostingTokenMade {
+        digest: &'a Digest,
+        address: &'a MailAddress,
+        expires: UnixTime,
+    },
+    PostingTokenEnded {
+        digest: &'a Digest,
+        address: &'a MailAddress,
+    },
 }
 
 impl<'a> Event<'a> {
@@ -282,6 +294,10 @@ impl<'a> Event<'a> {
             Change::RequestEnded { request, end } => Self::RequestEnded { request, end: *end },
             Change::NoticeQueued { id, notice, .. } => Self::NoticeQueued { id, notice },
             Change::NoticeDone { id, end } => Self::NoticeDone { id, end: *end },
+            Change::PostingTokenMade { digest, address, expires, .. } => {
+                Self::PostingTokenMade { digest, address, expires: *expires }
+            }
+            Change::PostingTokenEnded { digest, address } => Self::PostingTokenEnded { digest, address },
         }
     }
 }

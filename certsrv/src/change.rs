@@ -119,6 +119,10 @@ pub(crate) enum Change {
     NoticeQueued { id: NoticeId, notice: Notice, made: UnixTime },
     /// That mail needs no more attention.
     NoticeDone { id: NoticeId, end: NoticeEnd },
+    /// An account has a token for posting.
+    PostingTokenMade { digest: Digest, address: MailAddress, label: String, made: UnixTime, expires: UnixTime },
+    /// That token is good no more.
+    PostingTokenEnded { digest: Digest, address: MailAddress },
 }
 
 /// Certsrv's own body as it is written: the change, and whether more of the same commit follows.

@@ -1,10 +1,10 @@
 //! The command line: what can be asked for. Everything but `init`, `serve` and `check-config` is a call on the admin
 //! socket of the running service.
 
+mod accounts;
 mod groups;
 mod members;
 mod requests;
-mod accounts;
 mod run;
 mod tables;
 
@@ -13,7 +13,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use twinseal_proto::api::admin::certsrv::RevocationReason;
 use twinseal_proto::api::services::ServiceRole;
-use twinseal_proto::ids::MailAddress;
+use twinseal_proto::ids::{MailAddress, NoticeId};
 
 /// Twinseal's certificate server: accounts, groups, memberships, certificates, the signed feed.
 #[derive(Debug, Parser)]
@@ -58,6 +58,9 @@ enum Command {
     /// groupsrv and exploders
     #[command(subcommand)]
     Service(Service),
+    /// Mail of this server's own that is on its way
+    #[command(subcommand)]
+    Notice(Notice),
     /// Revokes a certificate
     Revoke {
         /// Its serial number in hexadecimal
@@ -138,6 +141,17 @@ enum Service {
     },
     /// Lists the services that joined
     List,
+}
+
+#[derive(Debug, Subcommand)]
+enum Notice {
+    /// Lists the mails that wait for the smarthost, oldest first
+    List,
+    /// Forgets a mail that waits
+    Drop {
+        /// Its name, as `notice list` shows it
+        id: NoticeId,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -1,10 +1,13 @@
 //! The configuration file: raw keys with their defaults, checked once into what the service uses.
 
+mod mail;
+
 use crate::cert::profile::{AltName, service_name};
 use crate::saml::settings::SamlConfig;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-use twinseal_proto::ids::MailAddress;
+
+pub use mail::{Mail, SmarthostTls};
 
 /// Kind of the CAs' own keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -58,16 +61,6 @@ pub struct Config {
     pub saml: Option<SamlConfig>,
     /// How certsrv sends its own mail; without it, nothing that needs a mail can be done.
     pub mail: Option<Mail>,
-}
-
-/// The way of certsrv's own mail.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Mail {
-    /// The smarthost, HOST:PORT.
-    pub smarthost: String,
-    /// Address that the mail is from.
-    pub from: MailAddress,
 }
 
 impl Default for Config {
@@ -148,7 +141,8 @@ impl Config {
             ),
             ((64..=1_048_576).contains(&self.password_memory_kib), "password_memory_kib", "64 to 1048576 are wanted"),
         ];
-        rules.iter().find(|(holds, _, _)| !holds).map_or(Ok(()), |(_, key, wanted)| Err(BadValue { key, wanted }))
+        rules.iter().find(|(holds, _, _)| !holds).map_or(Ok(()), |(_, key, wanted)| Err(BadValue { key, wanted }))?;
+        self.mail.as_ref().map_or(Ok(()), Mail::check)
     }
 
     /// The names of the own TLS certificate; `None` when one is no name.

@@ -190,7 +190,7 @@ pub(crate) fn not_an_owner(address: &MailAddress) -> Problem {
 /// Whose token is this, for enrolment?
 pub(crate) fn enrol_token(token: Option<&TokenRow>, now: UnixTime) -> Option<MailAddress> {
     match token.filter(|row| fresh(row, now)).map(|row| &row.purpose) {
-        Some(TokenPurpose::Enrol { address }) => Some(address.clone()),
+        Some(TokenPurpose::Enrol { address } | TokenPurpose::Register { address }) => Some(address.clone()),
         _ => None,
     }
 }

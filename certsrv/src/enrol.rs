@@ -150,6 +150,7 @@ pub(crate) fn publish(
     tx.push(change)?;
     if wanted.purpose.encrypts() {
         members::key_memberships(tx, &wanted.address, serial)?;
+        notices::memberships(app, tx, UnixTime::now())?;
     }
     if let Some(request) = request {
         tx.push(Change::RequestEnded { request, end: RequestEnd::Done })?;

@@ -1,11 +1,11 @@
 //! Every event that operators see: one function a line of the log, with its counter.
 
-use crate::cert::serial::Serial;
-use crate::rows::Holder;
 use crate::authn::Class;
+use crate::cert::serial::Serial;
+use crate::rows::{Holder, NoticeEnd};
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use twinseal_proto::api::Problem;
-use twinseal_proto::ids::ListAddress;
+use twinseal_proto::ids::{ListAddress, NoticeId};
 
 /// The counters of this service.
 pub(crate) struct Metrics {
@@ -14,6 +14,8 @@ pub(crate) struct Metrics {
     issued: IntCounterVec,
     refused: IntCounter,
     hashed: IntCounter,
+    notices: IntCounterVec,
+    pub(crate) notices_waiting: IntGauge,
     pub(crate) sequence: IntGauge,
 }
 
@@ -25,11 +27,16 @@ impl Metrics {
         let refused = IntCounter::new("certsrv_enrolments_refused_total", "Enrolments that were refused")?;
         let hashed = IntCounter::new("certsrv_passwords_hashed_total", "Passwords that were compared with a hash")?;
         let sequence = IntGauge::new("certsrv_feed_sequence", "Last sequence of the feed")?;
+        let opts = Opts::new("certsrv_notices_total", "Mails of certsrv's own that need no more attention");
+        let notices = IntCounterVec::new(opts, &["end"])?;
+        let notices_waiting = IntGauge::new("certsrv_notices_waiting", "Mails of certsrv's own that wait")?;
+        registry.register(Box::new(notices.clone()))?;
+        registry.register(Box::new(notices_waiting.clone()))?;
         registry.register(Box::new(issued.clone()))?;
         registry.register(Box::new(refused.clone()))?;
         registry.register(Box::new(hashed.clone()))?;
         registry.register(Box::new(sequence.clone()))?;
-        Ok(Self { registry, issued, refused, hashed, sequence })
+        Ok(Self { registry, issued, refused, hashed, notices, notices_waiting, sequence })
     }
 
     /// A certificate was signed.
@@ -39,6 +46,7 @@ impl Metrics {
             Holder::Membership { .. } => "membership",
             Holder::Group { .. } => "group",
             Holder::Service { .. } => "service",
+            Holder::ListSigner { .. } => "list-signer",
         };
         self.issued.with_label_values(&[of]).inc();
         tracing::debug!(%serial, of, "certificate issued");
@@ -53,6 +61,20 @@ impl Metrics {
     #[cfg(test)]
     pub(crate) fn passwords_hashed(&self) -> u64 {
         self.hashed.get()
+    }
+
+    /// A mail of certsrv's own needs no more attention.
+    pub(crate) fn notice_done(&self, id: &NoticeId, end: NoticeEnd) {
+        let word = match end {
+            NoticeEnd::Sent => "sent",
+            NoticeEnd::Refused => "refused",
+            NoticeEnd::Dropped => "dropped",
+        };
+        self.notices.with_label_values(&[word]).inc();
+        match end {
+            NoticeEnd::Refused => tracing::warn!(%id, "the smarthost refused a mail for good"),
+            _ => tracing::debug!(%id, end = word, "mail done"),
+        }
     }
 
     /// An enrolment was refused.
@@ -105,4 +127,14 @@ pub(crate) fn owner_without_key(list: &ListAddress) {
 /// Requests ended because time passed.
 pub(crate) fn requests_swept(count: usize) {
     tracing::info!(count, "requests ended or were done as time passed");
+}
+
+/// The smarthost cannot be reached, or takes no mail; the next try is in `pause` seconds.
+pub(crate) fn smarthost_away(error: &dyn std::error::Error, pause: u64) {
+    tracing::warn!(error = %error, pause, "certsrv's own mail waits for the smarthost");
+}
+
+/// More mails were asked for than are sent in an hour: those over it are not sent, and whoever asked is not told.
+pub(crate) fn mail_brake(what: &'static str) {
+    tracing::warn!(limit = what, "too many mails asked for: some are not sent");
 }

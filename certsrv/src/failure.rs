@@ -2,6 +2,7 @@
 
 use crate::cert::ca::CaError;
 use crate::log::LogError;
+use crate::notices::SignError;
 use openssl::error::ErrorStack;
 use twinseal_proto::api::{Problem, ProblemCode};
 use twinseal_svc::commit::CommitError;
@@ -28,6 +29,12 @@ pub(crate) enum Failure {
     /// OpenSSL, apart from the CAs.
     #[error("OpenSSL")]
     Ssl(#[from] ErrorStack),
+    /// A mail's signature.
+    #[error("signature")]
+    Sign(#[from] SignError),
+    /// A file of the state directory.
+    #[error("state directory")]
+    File(#[from] std::io::Error),
     /// A task ended without its result.
     #[error("task")]
     Task(#[from] tokio::task::JoinError),

@@ -33,6 +33,16 @@ impl Layout {
         self.state.join("feed")
     }
 
+    /// certsrv's own mail: the key that its tokens are derived from.
+    pub(crate) fn mail(&self) -> PathBuf {
+        self.state.join("mail")
+    }
+
+    /// The keys that sign mails in lists' names, one a group.
+    pub(crate) fn signing(&self) -> PathBuf {
+        self.state.join("signing")
+    }
+
     /// The audit log.
     pub(crate) fn audit(&self) -> PathBuf {
         self.state.join("audit")

@@ -26,6 +26,10 @@
 //! `members.rs` is joining and leaving, `groups.rs` the lists and their settings, `requests.rs` what waits for a mailbox or
 //! an owner, `bans.rs`, `options.rs` and `roster.rs` the rest that owners and members may ask; whether they may is decided in
 //! `authority.rs` alone.
+//! `enrol.rs` runs the steps for a member and is reached by EST (`est.rs`); `group_certificates.rs` for a list,
+//! `services.rs` for a service, `accounts.rs` for an import. An answer to a one-time token that was lost is given again
+//! in `again.rs`. Own mail goes out by `notices/`; what is done with the tokens in it, and posting tokens, in `tokens.rs`.
+//! `members.rs` and `groups.rs` are joining and leaving.
 //! Every change is one of `change.rs`; what each consumer is told of it is decided in `views.rs`.
 
 mod accounts;
@@ -79,7 +83,11 @@ mod status;
 mod store;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod views;
+
+/// The named steps of its own mail, which it takes only where mail is configured.
+pub const NOTICE_FAILPOINTS: [&str; 2] = ["certsrv.notice.before-send", "certsrv.notice.after-send"];
 
 /// The named steps at which the crash tests kill this daemon.
 pub const FAILPOINTS: &[&str] = &[

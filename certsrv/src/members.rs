@@ -11,6 +11,7 @@ use crate::decide::{self, By, Decision, Need};
 use crate::failure::{Failure, refuse};
 use crate::rows::{Account, Group, Notice, RequestEnd};
 use crate::store::Tx;
+use crate::tokens::posting;
 use crate::{bans, events, notices, random, requests};
 use std::sync::Arc;
 use twinseal_proto::api::admin::certsrv::{Changed, MemberRole, MemberState, MembersRequest};
@@ -146,6 +147,7 @@ pub(crate) fn leave_one(
         (Decision::Do, Some(member)) => {
             let to = member.address.clone();
             tx.push(Change::MemberLeft { group: group.group, address: member.address })?;
+            posting::end_outsiders(tx, &to)?;
             notices::queue(app, tx, now, Notice::Goodbye { to, list: group.list.clone() }).map(|_| ())
         }
         (Decision::Refuse(problem), _) => Err(problem.into()),
@@ -164,7 +166,7 @@ pub(crate) fn admit(
 ) -> Result<(), Failure> {
     put_in(tx, group, account, MemberRole::Member)?;
     requests::end_those_of(tx, &group.group, &account.address, RequestEnd::Done)?;
-    notices::queue(app, tx, now, Notice::Welcome { to: account.address.clone(), group: group.group })?;
+    notices::memberships(app, tx, now)?;
     match by {
         By::Member | By::Invited => tell_owners(app, tx, now, group, &account.address, true),
         // Who puts somebody in knows it.

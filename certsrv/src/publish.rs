@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::failure::Failure;
+use crate::store::Tx;
 use crate::{decide, members};
 use axum::extract::{Path, State};
 use axum::http::header;
@@ -12,7 +13,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use twinseal_proto::api::Problem;
 use twinseal_proto::api::groups::{Certificates, ListRequest};
-use twinseal_proto::ids::ListAddress;
+use twinseal_proto::ids::{GroupId, ListAddress};
 use twinseal_proto::time::UnixTime;
 use twinseal_svc::http::{Caller, Refusal};
 
@@ -43,24 +44,28 @@ pub(crate) async fn pem(State(app): State<Arc<App>>, Path(file): Path<String>) -
 /// The live certificates: newest epoch first; within an epoch RSA first, which every sender can use.
 fn of_list(app: &App, list: &ListAddress) -> Result<Certificates, Failure> {
     let view = app.registry.view();
-    let group = members::group(&view, list)?;
-    let now = UnixTime::now();
-    let mut found: Vec<(Reverse<u32>, bool, String)> = Vec::new();
-    for serial in view.group_certificates(&group.group)? {
+    let found = live(&view, &members::group(&view, list)?.group, UnixTime::now())?;
+    if found.is_empty() {
+        let detail = format!("{list} has no live certificate at present");
+        return Err(Problem { detail, ..decide::no_list(list) }.into());
+    }
+    let chain = vec![text(app.members_ca.certificate())?, text(&app.root)?];
+    Ok(Certificates { live: found.iter().map(|one| text(one)).collect::<Result<_, _>>()?, chain })
+}
+
+/// A group's live certificates, the one to use first.
+pub(crate) fn live(view: &Tx<'_>, group: &GroupId, now: UnixTime) -> Result<Vec<X509>, Failure> {
+    let mut found = Vec::new();
+    for serial in view.group_certificates(group)? {
         let Some(row) = view.certificate(&serial)?.filter(|row| row.live(now)) else { continue };
         // A key that was certified again has its newest certificate here, and no other.
         let Some(key) = view.group_key(&row.key)?.filter(|key| key.serial == serial) else { continue };
         let certificate = X509::from_der(row.certificate.as_ref())?;
         let rsa = certificate.public_key()?.id() == Id::RSA;
-        found.push((Reverse(key.epoch.0), !rsa, text(&certificate)?));
+        found.push(((Reverse(key.epoch.0), !rsa, serial), certificate));
     }
-    if found.is_empty() {
-        let detail = format!("{list} has no live certificate at present");
-        return Err(Problem { detail, ..decide::no_list(list) }.into());
-    }
-    found.sort();
-    let chain = vec![text(app.members_ca.certificate())?, text(&app.root)?];
-    Ok(Certificates { live: found.into_iter().map(|(_, _, pem)| pem).collect(), chain })
+    found.sort_by_key(|(order, _)| *order);
+    Ok(found.into_iter().map(|(_, certificate)| certificate).collect())
 }
 
 fn text(certificate: &X509Ref) -> Result<String, openssl::error::ErrorStack> {

@@ -8,6 +8,7 @@ use crate::change::Change;
 use crate::failure::{Failure, refuse};
 use crate::rows::{Certificate, Holder};
 use crate::store::Tx;
+use crate::tokens::posting;
 use crate::{events, members, requests};
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,6 +71,9 @@ fn revoke_certificate(tx: &mut Tx<'_>, serial: Serial, reason: RevocationReason)
         Some(_) if reason != RevocationReason::KeyCompromise => return Ok(row),
         Some(RevocationReason::KeyCompromise) => return Ok(row),
         _ => tx.push(Change::CertificateRevoked { serial, reason })?,
+    }
+    if let (Holder::Member { address }, false) = (&row.holder, reason == RevocationReason::Superseded) {
+        posting::end_all(tx, address)?;
     }
     suspend(tx, &row)?;
     Ok(row)

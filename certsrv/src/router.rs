@@ -2,13 +2,14 @@
 
 use crate::app::App;
 use crate::{
-    accounts, bans, est, feed, foreign, group_certificates, groups, import, members, options, publish, requests, revoke, roster,
-    saml, services, status,
+    accounts, bans, est, feed, foreign, group_certificates, groups, import, members, notices, options, publish,
+    requests, revoke, roster, saml, services, status, tokens,
 };
 use axum::Router;
 use axum::routing::get;
 use std::sync::Arc;
 use twinseal_proto::api;
+use twinseal_proto::api::admin::notices::{DropNotice, ListNotices};
 use twinseal_proto::api::admin::{GetStatus, certsrv as admin};
 use twinseal_svc::http::route;
 use twinseal_svc::telemetry;
@@ -49,6 +50,8 @@ pub(crate) fn https(app: &Arc<App>) -> Router {
         est::routes(saml::routes(router)).route(publish::PEM_PATH, get(publish::pem)).with_state(Arc::clone(app));
     let router =
         foreign::routes(est::routes(router)).route(publish::PEM_PATH, get(publish::pem)).with_state(Arc::clone(app));
+    let router = tokens::routes(router);
+    let router = est::routes(router).route(publish::PEM_PATH, get(publish::pem)).with_state(Arc::clone(app));
     let at = Arc::clone(app);
     let ready = move || {
         at.metrics.sequence.set(i64::try_from(at.registry.head().borrow().sequence).unwrap_or(i64::MAX));
@@ -73,5 +76,7 @@ pub(crate) fn admin(app: &Arc<App>) -> Router {
     let router = route::<admin::Revoke, _, _, _>(router, revoke::revoke);
     let router = route::<admin::ServiceToken, _, _, _>(router, services::token);
     let router = route::<admin::ListPins, _, _, _>(router, services::list);
+    let router = route::<ListNotices, _, _, _>(router, notices::admin::list);
+    let router = route::<DropNotice, _, _, _>(router, notices::admin::forget);
     router.with_state(Arc::clone(app))
 }

@@ -111,6 +111,11 @@ pub(crate) enum Holder {
         /// The membership.
         handle: Handle,
     },
+    /// certsrv's own, for the mails that it signs in a list's name.
+    ListSigner {
+        /// The group.
+        group: GroupId,
+    },
 }
 
 /// A certificate that was issued.
@@ -234,6 +239,29 @@ pub(crate) enum TokenPurpose {
         /// What the service becomes.
         role: ServiceRole,
     },
+    /// Making an account, and enrolling a key for it.
+    Register {
+        /// The account.
+        address: MailAddress,
+    },
+    /// Confirming a request.
+    Confirm {
+        /// The request.
+        request: RequestId,
+    },
+}
+
+/// A posting token: good for SMTP submission at the exploder, and for nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PostingRow {
+    /// Of the token.
+    pub(crate) digest: Digest,
+    /// What tells it from the account's others.
+    pub(crate) label: String,
+    /// When it was made.
+    pub(crate) made: UnixTime,
+    /// Until when it is good.
+    pub(crate) expires: UnixTime,
 }
 
 /// A service that may call.
@@ -421,6 +449,21 @@ pub(crate) enum Notice {
 }
 
 impl Notice {
+    /// Its sort, as people read it.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match self {
+            Self::LogIn { .. } => "log-in",
+            Self::Confirm { .. } => "confirm",
+            Self::Waiting { .. } => "waiting",
+            Self::Rejected { .. } => "rejected",
+            Self::Welcome { .. } => "welcome",
+            Self::Goodbye { .. } => "goodbye",
+            Self::Membership { .. } => "membership",
+            Self::Expiry { .. } => "expiry",
+            Self::KeyChanged { .. } => "key-changed",
+        }
+    }
+
     /// Where it goes.
     pub(crate) const fn to(&self) -> &MailAddress {
         match self {

@@ -7,6 +7,7 @@ use crate::events::{self, Metrics};
 use crate::foreign::{Imports, watch};
 use crate::init::{load_feed_key, lock};
 use crate::layout::Layout;
+use crate::notices::{self, Post, Smarthost};
 use crate::registry::Registry;
 use crate::saml::{LoginMetrics, Saml};
 use crate::session::Sessions;
@@ -57,6 +58,7 @@ pub(crate) async fn open(
         logging_in: Semaphore::new(LOGGING_IN),
         guesses: Mutex::default(),
         imports,
+        post: Post::open(&layout)?,
         metrics,
         stop,
     };
@@ -80,11 +82,13 @@ pub(crate) async fn serve(config: Config) -> Result<(), StartError> {
     let stop = shutdown::on_signals()?;
     let mut sockets = Sockets::from_env();
     let (app, identity, _lock) = open(config, stop.clone()).await?;
+    let smarthost = app.config.mail.as_ref().map(Smarthost::new).transpose().map_err(|e| format!("mail: {e}"))?;
     let acceptor = acceptor(&identity, clients(&app))?;
     let https = sockets.tcp("https", Some(&app.config.listen))?.ok_or("no socket to listen on")?;
     let socket = sockets.unix("admin", Some(&app.config.admin_socket), 0o600)?.ok_or("no admin socket")?;
     events::listening(&https.local_addr()?.to_string());
     status::warnings(app.config.evaluation).iter().for_each(|text| events::warning(text));
+    let mail = tokio::spawn(notices::run(Arc::clone(&app), smarthost));
     let sweep = tokio::spawn(revoke::sweep(Arc::clone(&app)));
     let watch = tokio::spawn(watch::run(Arc::clone(&app)));
     let at = Arc::clone(&app);
@@ -95,6 +99,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), StartError> {
     );
     sweep.await?;
     watch.await?;
+    mail.await?;
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! What the unit tests share: keys, requests, names, a time.
 #![allow(clippy::unwrap_used)]
 
+use crate::config::{Mail, SmarthostTls};
 use crate::log::line::FeedKey;
 use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
@@ -33,6 +34,27 @@ pub(crate) fn rsa_key(bits: u32) -> PKey<Private> {
 
 pub(crate) fn feed_key() -> FeedKey {
     FeedKey::new(FeedId::from_random([1; 16]), 1, PKey::generate_ed25519().unwrap())
+}
+
+/// A way for mail that leads nowhere.
+pub(crate) fn mail() -> Mail {
+    Mail {
+        smarthost: "127.0.0.1:25".into(),
+        from: "noreply@lists.test".parse().unwrap(),
+        url: "https://certsrv.lists.test:8443".into(),
+        name: "Twinseal".into(),
+        contact: Some("help@lists.test".parse().unwrap()),
+        tls: SmarthostTls::Never,
+        ca: None,
+        user: None,
+        password_file: None,
+        hello: None,
+        welcome: true,
+        list_signing: true,
+        registration_domains: Vec::new(),
+        login_token_hours: 24,
+        confirm_token_hours: 72,
+    }
 }
 
 /// A request for `key`; names as `email:…`, `DNS:…`, `IP:…`, `URI:…`.

@@ -77,6 +77,10 @@ pub(crate) fn of(change: &Change, before: &Tx<'_>) -> Result<Views, StoreError> 
                 .collect();
             (Some(GroupsrvChange::MembershipRevoked { certificates }), None)
         }
+        Change::PostingTokenMade { digest, address, expires, .. } => {
+            (None, Some(ExploderChange::PostingToken { digest: *digest, address: address.clone(), expires: *expires }))
+        }
+        Change::PostingTokenEnded { digest, .. } => (None, Some(ExploderChange::PostingTokenEnded { digest: *digest })),
         _ => (None, None),
     })
 }

@@ -1,11 +1,14 @@
 //! Who is on which list: followed from certsrv's feed, kept in the index, answered from memory.
 
-use crate::store::{CURSOR, LISTS, MEMBERS, META, member_key};
+use crate::store::{CURSOR, LISTS, MEMBERS, META, POSTING_TOKENS, member_key};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use twinseal_proto::encoding::Digest;
 use twinseal_proto::feed::{Cursor, Delivery, DeliveryOptions, ExploderChange, ListSettings, View};
 use twinseal_proto::ids::{GroupId, Handle, ListAddress, MailAddress, MemberNumber};
+use twinseal_proto::secret::Token;
+use twinseal_proto::time::UnixTime;
 use twinseal_svc::follow;
 use twinseal_svc::join::FeedTrust;
 use twinseal_svc::store::{Batch, Store, StoreError};
@@ -48,6 +51,13 @@ struct MemberRow {
     options: DeliveryOptions,
 }
 
+/// A posting token, by its digest (DESIGN 3.3).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct PostingToken {
+    address: MailAddress,
+    expires: UnixTime,
+}
+
 /// All lists and members, and the index under them.
 pub(crate) struct Roster {
     store: Store,
@@ -59,6 +69,7 @@ struct Directory {
     lists: HashMap<ListAddress, Arc<List>>,
     groups: HashMap<GroupId, Group>,
     members: HashMap<MemberNumber, Arc<Member>>,
+    posting_tokens: HashMap<Digest, PostingToken>,
 }
 
 struct Group {
@@ -104,6 +115,7 @@ impl Roster {
             lists: HashMap::new(),
             groups: HashMap::new(),
             members: HashMap::new(),
+            posting_tokens: HashMap::new(),
         };
         if directory.cursor.sequence == 0 {
             clear(&store)?;
@@ -122,6 +134,12 @@ impl Roster {
                 let (group, handle) = (GroupId::from_random(*group), Handle::from_random(handle));
                 directory.join(group, handle, row.number, row.address);
                 directory.choose(&group, &handle, row.options);
+            }
+        }
+        for row in store.scan::<PostingToken>(POSTING_TOKENS, b"") {
+            let (key, row) = row?;
+            if let Ok(digest) = key.try_into().map(Digest) {
+                directory.posting_tokens.insert(digest, row);
             }
         }
         Ok(Self { store, directory: RwLock::new(directory) })
@@ -161,6 +179,14 @@ impl Roster {
         self.read().members.get(&number).cloned()
     }
 
+    /// Whose posting token this is, while it is good. It is looked up by its digest: how long that takes says nothing
+    /// about other tokens. Whether its holder may post to a list is another question.
+    #[cfg_attr(not(test), expect(dead_code, reason = "asked by submission once it authenticates"))]
+    pub(crate) fn poster(&self, token: &Token, now: UnixTime) -> Option<MailAddress> {
+        let known = self.read();
+        known.posting_tokens.get(&token.digest()).filter(|row| now < row.expires).map(|row| row.address.clone())
+    }
+
     /// How many are in the group now.
     pub(crate) fn count(&self, group: &GroupId) -> usize {
         self.read().groups.get(group).map_or(0, |known| known.handles.len())
@@ -182,7 +208,7 @@ impl Roster {
 
 fn clear(store: &Store) -> Result<(), StoreError> {
     let mut batch = Batch::default();
-    for table in [META, LISTS, MEMBERS] {
+    for table in [META, LISTS, MEMBERS, POSTING_TOKENS] {
         for row in store.scan::<serde::de::IgnoredAny>(table, b"") {
             batch.delete(table, &row?.0);
         }
@@ -281,6 +307,14 @@ impl Directory {
                 batch.delete(MEMBERS, &member_key(group, handle));
                 Ok(())
             }
+            ExploderChange::PostingToken { digest, address, expires } => {
+                let row = PostingToken { address: address.clone(), expires: *expires };
+                batch.put(POSTING_TOKENS, &digest.0, &row)
+            }
+            ExploderChange::PostingTokenEnded { digest } => {
+                batch.delete(POSTING_TOKENS, &digest.0);
+                Ok(())
+            }
         }
     }
 
@@ -298,6 +332,12 @@ impl Directory {
             }
             ExploderChange::MemberOptions { group, handle, options } => self.choose(&group, &handle, options),
             ExploderChange::MemberLeft { group, handle } => self.leave(&group, &handle),
+            ExploderChange::PostingToken { digest, address, expires } => {
+                self.posting_tokens.insert(digest, PostingToken { address, expires });
+            }
+            ExploderChange::PostingTokenEnded { digest } => {
+                self.posting_tokens.remove(&digest);
+            }
         }
     }
 }
@@ -395,6 +435,35 @@ mod tests {
         assert!(roster.list(&list).is_none() && roster.recipients(&group(), None).is_empty());
         drop(roster);
         assert!(open(dir.path(), 1).recipients(&group(), None).is_empty());
+    }
+
+    #[test]
+    fn posting_tokens_are_known_by_their_digest_until_they_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let (now, expires) = (UnixTime(1_800_000_000), UnixTime(1_800_000_100));
+        let tokens = ["one", "two"].map(|text| Token::presented(text.into()));
+        let address: MailAddress = "m3@members.test".parse().unwrap();
+        let made = tokens.each_ref().map(|token| ExploderChange::PostingToken {
+            digest: token.digest(),
+            address: address.clone(),
+            expires,
+        });
+        take(&open(dir.path(), 1), made.into(), 2);
+        {
+            let roster = open(dir.path(), 1);
+            assert_eq!(roster.poster(&tokens[0], now), Some(address.clone()));
+            assert_eq!(roster.poster(&tokens[0], expires), None, "out of time");
+            assert_eq!(roster.poster(&Token::presented("three".into()), now), None);
+            // The digest is no token.
+            assert_eq!(roster.poster(&Token::presented(tokens[0].digest().to_string()), now), None);
+            take(&roster, vec![ExploderChange::PostingTokenEnded { digest: tokens[0].digest() }], 3);
+            assert_eq!(roster.poster(&tokens[0], now), None);
+        }
+        let roster = open(dir.path(), 1);
+        assert_eq!(roster.poster(&tokens[0], now), None);
+        assert_eq!(roster.poster(&tokens[1], now), Some(address));
+        drop(roster);
+        assert_eq!(open(dir.path(), 2).poster(&tokens[1], now), None, "another generation is followed anew");
     }
 
     #[test]

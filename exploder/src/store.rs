@@ -11,6 +11,8 @@ pub(crate) const LISTS: Table = Table(2);
 pub(crate) const MEMBERS: Table = Table(3);
 /// The groups' certificates by group, epoch and place.
 pub(crate) const KEYS: Table = Table(4);
+/// Posting tokens by digest.
+pub(crate) const POSTING_TOKENS: Table = Table(40);
 
 /// The place in the feed, in [`META`].
 pub(crate) const CURSOR: &[u8] = b"cursor";

@@ -5,6 +5,7 @@ use crate::home::SubmissionTls;
 use crate::identity::KeyType;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
+use twinseal_proto::encoding::Digest;
 use twinseal_proto::ids::{ListAddress, MailAddress, RequestId};
 
 /// Encrypted mailing lists: enrol, join, send and read.
@@ -52,6 +53,9 @@ pub(crate) enum Command {
     Read(Read),
     /// Write key and certificate to a PKCS #12 file for a mail program
     Export(Export),
+    /// Passwords with which mail programs post to lists, and can do nothing else
+    #[command(subcommand)]
+    PostingToken(PostingToken),
     /// Show address, certificate and lists
     Status {
         /// For programs
@@ -92,6 +96,30 @@ pub(crate) struct CredentialFile {
     /// A file with the account's password in its first line
     #[arg(long, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PostingToken {
+    /// Make one, and write it to standard output, this once
+    Make {
+        /// What tells it from your others, such as the program's name
+        #[arg(long, default_value = "")]
+        label: String,
+        /// For programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// List yours, without themselves
+    List {
+        /// For programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Revoke one of yours
+    Revoke {
+        /// Its id, as the list shows it
+        id: Digest,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -1,11 +1,12 @@
 //! Carries out the command line, which `args.rs` describes; the work is done by the other files.
 
-use crate::args::{Cli, Command, Enroll, Export, OneList, OneRequest, Read, Send, SetOptions};
+use crate::args::{Cli, Command, Enroll, Export, OneList, OneRequest, PostingToken, Read, Send, SetOptions};
 use crate::enrol::{self, Request};
 use crate::exit::{self, Exit, Explain, Failure, OutputError};
 use crate::export;
 use crate::groups;
 use crate::home::{Home, Settings, Submission};
+use crate::posting;
 use crate::read;
 use crate::requests;
 use crate::send;
@@ -99,6 +100,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
             export::export(&home, &p12, &enrol::password_from(&password_file)?)?;
             say(&format!("{} holds your private key: import it and delete it", p12.display()))
         }
+        Command::PostingToken(command) => posting_token(&home, command),
         Command::Status { json } => {
             let status = status::status(&home, now)?;
             if json { Ok(exit::print_json(&json!(status))?) } else { say(&status.to_string()) }
@@ -183,6 +185,28 @@ const fn still(waits_for: WaitsFor) -> &'static str {
         WaitsFor::Owner => "an owner",
         WaitsFor::Account => "an account",
         WaitsFor::Nothing => "whoever asked, to ask again",
+    }
+}
+
+fn posting_token(home: &Home, command: PostingToken) -> Result<(), Failure> {
+    match command {
+        PostingToken::Make { label, json } => {
+            let made = posting::make(home, label)?;
+            if json { Ok(exit::print_json(&json!(made))?) } else { say(&made.token) }
+        }
+        PostingToken::List { json } => {
+            let tokens = posting::list(home)?;
+            if json {
+                return Ok(exit::print_json(&json!(tokens))?);
+            }
+            let lines =
+                tokens.iter().map(|one| format!("{}\t{}\t{}\n", one.id, one.expires, show::on_one_line(&one.label)));
+            Ok(print(lines.collect::<String>().as_bytes())?)
+        }
+        PostingToken::Revoke { id } => {
+            posting::revoke(home, id)?;
+            say(&format!("{id} is revoked"))
+        }
     }
 }
 

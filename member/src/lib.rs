@@ -37,6 +37,7 @@ pub mod letter;
 pub mod lists;
 pub mod open;
 pub mod outer;
+pub mod posting;
 pub mod read;
 pub mod requests;
 pub mod seal;

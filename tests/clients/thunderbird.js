@@ -45,8 +45,8 @@ async function canEncryptTo(address) {
   );
 }
 
-/** Puts a raw message into a local folder and converts it for display: the text shown, the S/MIME events. */
-async function readMessage(raw) {
+/** Puts a raw message into a local folder; its header. */
+function keep(raw) {
   try {
     void MailServices.accounts.localFoldersServer;
   } catch {
@@ -57,7 +57,25 @@ async function readMessage(raw) {
     root.createSubfolder("Copies", null);
   }
   const folder = root.getChildNamed("Copies").QueryInterface(Ci.nsIMsgLocalMailFolder);
-  const header = folder.addMessage(raw);
+  return folder.addMessage(raw);
+}
+
+/** Opens a raw message in a window of its own: its text, the status of its signature (0 is good), the signer. */
+async function openMessage(raw) {
+  const { MailUtils } = ChromeUtils.importESModule("resource:///modules/MailUtils.sys.mjs");
+  MailUtils.openMessageInNewWindow(keep(raw));
+  const about = () => Services.wm.getMostRecentWindow("mail:messageWindow")?.messageBrowser?.contentWindow;
+  const text = () => about()?.getMessagePaneBrowser?.()?.contentDocument?.body?.textContent;
+  // The signature is checked behind the display; -1 says that it was not yet.
+  await until(15000, () => text() && (about().gSignatureStatus ?? -1) !== -1);
+  const shown = { text: text(), signature: about().gSignatureStatus, signer: about().gSignerCert?.emailAddress };
+  Services.wm.getMostRecentWindow("mail:messageWindow").close();
+  return shown;
+}
+
+/** Converts a raw message for display: the text shown, the S/MIME events. Multiparts that are signed it leaves out. */
+async function readMessage(raw) {
+  const header = keep(raw);
   const uri = header.folder.getUriForMsg(header);
   const channel = Services.io.newChannelFromURI(
     MailServices.messageServiceFromURI(uri).getUrlForUri(uri),

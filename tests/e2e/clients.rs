@@ -55,3 +55,19 @@ fn thunderbird_reads_rsa_and_ec_copies_and_its_own_way_of_sending_is_taken() {
     assert!(done.status.success(), "{said}");
     println!("{said}");
 }
+
+#[test]
+fn thunderbird_learns_from_the_welcome_mail_how_to_write_to_the_list() {
+    if Command::new("thunderbird").arg("--version").output().is_err() {
+        assert!(std::env::var_os("CI").is_none(), "Thunderbird is not installed");
+        println!("SKIPPED: Thunderbird is not installed");
+        return;
+    }
+    let up = Up::new(&["--members", "1", "--mail"]);
+    up.wait_copies(&up.lab.members[0].address, 1);
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/clients/welcome.py");
+    let done = pipe(Command::new("python3").arg(script).arg(&up.dir), b"");
+    let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success(), "{said}");
+    println!("{said}");
+}

@@ -50,6 +50,9 @@ pub struct UpArgs {
     /// Content encryption that the list takes
     #[arg(long, default_value = "cbc-allowed")]
     pub content: Content,
+    /// certsrv sends mail of its own, through the same smarthost
+    #[arg(long)]
+    pub mail: bool,
     /// Messages that the sink keeps for each recipient; all when not given
     #[arg(long)]
     pub sink_keep: Option<u64>,
@@ -131,7 +134,11 @@ pub fn prepare(args: &UpArgs) -> Result<Running> {
     let (certsrv, groupsrv) = (url(&ports.certsrv)?, url(&ports.groupsrv)?);
     let smtp = ports.smtp.local_addr()?.to_string();
     let state = Three { exploder: dir.join("exploder"), groupsrv: dir.join("groupsrv"), certsrv: dir.join("certsrv") };
-    configure(&dir, &state, &certsrv, &groupsrv, &smarthost.local_addr()?.to_string())?;
+    let smarthost_address = smarthost.local_addr()?.to_string();
+    configure(&dir, &state, &certsrv, &groupsrv, &smarthost_address)?;
+    if args.mail {
+        configure_mail(&dir, &certsrv, &smarthost_address)?;
+    }
     let lab = Lab {
         list: LIST.into(),
         submission: smtp.clone(),
@@ -204,6 +211,16 @@ fn configure(dir: &Path, state: &Three<PathBuf>, certsrv: &str, groupsrv: &str, 
         ),
     )?;
     Ok(())
+}
+
+/// Gives certsrv a way for its own mail.
+fn configure_mail(dir: &Path, certsrv: &str, smarthost: &str) -> Result<()> {
+    let path = dir.join("certsrv.toml");
+    let table = format!(
+        "\n[mail]\nsmarthost = {smarthost:?}\ntls = \"never\"\nfrom = \"noreply@lists.test\"\nurl = {certsrv:?}\n\
+         registration_domains = [\"members.test\"]\n"
+    );
+    Ok(fs::write(&path, fs::read_to_string(&path)? + &table)?)
 }
 
 /// Initialises, joins and starts the services, makes accounts, list and key, and writes `lab.json`.

@@ -50,6 +50,7 @@ pub(super) fn no_longer_current(row: &Certificate, tx: &mut Tx<'_>) -> Result<()
 pub(super) fn ended(serial: &Serial, tx: &mut Tx<'_>) -> Result<(), StoreError> {
     let row = certificate(serial, tx)?;
     tx.delete_end(row.until, serial);
+    tx.delete_warned(serial);
     tx.delete_foreign(serial);
     if let Holder::Membership { handle, .. } = &row.holder {
         // Short-lived and without status (RFC 9608): nobody asks for it again.

@@ -2,8 +2,8 @@
 
 use super::{Class, LogIn, Principal, bad_token};
 use crate::app::App;
-use crate::decide;
 use crate::failure::Failure;
+use crate::tokens;
 use std::sync::Arc;
 use twinseal_proto::secret::Token;
 use twinseal_proto::time::UnixTime;
@@ -17,9 +17,8 @@ impl LogIn for Token {
             let account = view.account(&session.address)?.filter(|account| !account.locked).ok_or_else(bad_token)?;
             return Ok(Principal { account, class: session.class, token: None });
         }
-        let address = decide::enrol_token(view.token(&digest)?.as_ref(), UnixTime::now());
-        let account = address.map(|address| view.account(&address)).transpose()?.flatten();
-        let account = account.filter(|account| !account.locked).ok_or_else(bad_token)?;
+        let account = tokens::login::account(app, &digest).await?;
+        let account = Some(account).filter(|account| !account.locked).ok_or_else(bad_token)?;
         Ok(Principal { account, class: Class::Mailbox, token: Some(digest) })
     }
 }

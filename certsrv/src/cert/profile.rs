@@ -124,6 +124,11 @@ impl Profile {
         }
     }
 
+    /// The certificate with which certsrv signs mails in a list's name: its key signs and takes no keys.
+    pub(crate) fn list_signer(list: &ListAddress) -> Self {
+        Self::mail(list.address(), Usage::SIGN)
+    }
+
     fn mail(address: &MailAddress, usage: Usage) -> Self {
         // A local part has at most 64 octets, so it fits where the address does not.
         let long = address.as_str().len() > MAX_COMMON_NAME;

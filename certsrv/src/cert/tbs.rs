@@ -92,7 +92,8 @@ pub(crate) fn key_id(spki: &[u8]) -> [u8; 20] {
     std::array::from_fn(|i| digest.get(i).copied().unwrap_or_default())
 }
 
-fn time(at: UnixTime) -> Vec<u8> {
+/// A DER Time (RFC 5280 section 4.1.2.5); CMS has the same rule (RFC 5652 section 11.3).
+pub(crate) fn time(at: UnixTime) -> Vec<u8> {
     let seconds = i64::try_from(at.0).unwrap_or(i64::MAX);
     let t = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let rest = format!("{:02}{:02}{:02}{:02}{:02}Z", u8::from(t.month()), t.day(), t.hour(), t.minute(), t.second());

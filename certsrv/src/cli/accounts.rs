@@ -5,12 +5,12 @@ use super::run::{At, Outcome, read_password};
 use super::tables;
 use serde_json::json;
 use twinseal_proto::api::admin::Nothing;
-use twinseal_proto::api::admin::certsrv::{
-    AddAccounts, AddAccountsRequest, EnrolToken, EnrolTokenRequest, NewAccount, UnbindAccount, UnbindAccountRequest,
-};
 use twinseal_proto::api::admin::accounts::{
     Account as Shown, AccountRequest, ListAccounts, LockAccount, RemoveAccount, SetPassword, SetPasswordRequest,
     ShowAccount, UnlockAccount, Whose,
+};
+use twinseal_proto::api::admin::certsrv::{
+    AddAccounts, AddAccountsRequest, EnrolToken, EnrolTokenRequest, NewAccount, UnbindAccount, UnbindAccountRequest,
 };
 
 impl At<'_> {

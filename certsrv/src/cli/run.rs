@@ -1,5 +1,7 @@
 //! Doing what the command line asks for, and showing the answer to people or as JSON.
 
+mod notice;
+
 use super::{Cli, Command, Service, groups, members, requests};
 use crate::config::Config;
 use crate::init;
@@ -56,6 +58,7 @@ impl Cli {
             Command::Member(command) => members::run(&at, command).await,
             Command::Request(command) => requests::run(&at, command).await,
             Command::Service(command) => at.service(command).await,
+            Command::Notice(command) => at.notice(command).await,
             Command::Revoke { serial, reason, lock_account } => {
                 if lock_account {
                     // First: whoever has the key is not to get another certificate in between.
@@ -104,7 +107,11 @@ impl At<'_> {
         for warning in &status.warnings {
             text.push_str(&format!("\nwarning: {warning}"));
         }
-        self.show(&status, &text)
+        let waiting = self.waiting().await?;
+        text.push_str(&waiting.text());
+        let mut json = serde_json::to_value(&status)?;
+        waiting.put_into(&mut json);
+        self.show(&json, &text)
     }
 
     async fn service(&self, command: Service) -> Outcome<()> {

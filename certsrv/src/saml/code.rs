@@ -3,9 +3,9 @@
 
 use super::login::Client;
 use crate::app::App;
+use crate::authn::Class;
 use crate::failure::{Failure, refuse};
 use crate::random;
-use crate::authn::Class;
 use openssl::error::ErrorStack;
 use openssl::sha::sha256;
 use std::sync::Arc;

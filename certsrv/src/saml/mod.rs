@@ -32,10 +32,10 @@ mod verify;
 mod xml;
 
 use crate::app::App;
+use crate::authn::Class;
 use crate::config::Config;
 use crate::expiring::Expiring;
 use crate::random;
-use crate::authn::Class;
 pub(crate) use account::unbind;
 use axum::Router;
 use axum::extract::{Request, State};

@@ -1,15 +1,18 @@
 //! The service as a whole, in this process: real state directory, real TLS, real calls.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::string_slice)]
 
-mod authority;
 mod accounts;
+mod authority;
 mod enrolment;
 mod feed;
+mod foreign;
 mod groups;
 mod harness;
 mod joining;
-mod foreign;
 mod keys;
 mod membership;
+mod notices;
+mod posting;
 mod rebuild;
 mod services;
+mod smarthost;

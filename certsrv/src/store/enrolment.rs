@@ -9,17 +9,17 @@ use twinseal_proto::time::UnixTime;
 use twinseal_svc::store::{StoreError, Table};
 
 /// Folded address ‖ 0 ‖ serial → serial: an account's certificates.
-const CERTIFICATES_OF: Table = Table(40);
+const CERTIFICATES_OF: Table = Table(21);
 /// Key digest → address: who had the key certified first.
-const KEY_HOLDERS: Table = Table(41);
+const KEY_HOLDERS: Table = Table(22);
 /// Handle → sequence of the feed with which the membership began for the consumers.
-const JOINED: Table = Table(42);
+const JOINED: Table = Table(23);
 /// Handle ‖ serial → (serial, notAfter): the certificates of a membership that have not ended.
-const MEMBERSHIP_CERTIFICATES: Table = Table(43);
+const MEMBERSHIP_CERTIFICATES: Table = Table(24);
 /// Key digest → `true`: a membership's key.
-const MEMBERSHIP_KEYS: Table = Table(44);
+const MEMBERSHIP_KEYS: Table = Table(25);
 /// Serial → serial: certificates that other CAs issued and that have not ended.
-const FOREIGN: Table = Table(45);
+const FOREIGN: Table = Table(26);
 
 impl Tx<'_> {
     /// The entry of the feed that the next change becomes.

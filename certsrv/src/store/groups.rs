@@ -7,11 +7,11 @@ use twinseal_proto::ids::{BanPattern, GroupId, ListAddress, MailAddress, Request
 use twinseal_svc::store::{StoreError, Table};
 
 /// Group ‖ pattern → [`BanPattern`].
-const BANS: Table = Table(40);
+const BANS: Table = Table(18);
 /// Group ‖ request → request: what waits for a group's owners, or for whom they invited.
-const REQUESTS_IN: Table = Table(41);
+const REQUESTS_IN: Table = Table(19);
 /// Group ‖ folded address → address: the owners among the members, so that telling them does not read all members.
-const OWNERS: Table = Table(42);
+const OWNERS: Table = Table(20);
 
 impl Tx<'_> {
     pub(super) fn note_owner(

@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::rows::Certificate;
 use crate::serve::{clients, open};
 use crate::tests::ec_key;
-use crate::{init, router};
+use crate::{init, notices, router};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use openssl::pkcs7::Pkcs7;
@@ -81,10 +81,11 @@ impl Running {
         Self::start_with(dir, config(dir)).await
     }
 
-    /// Starts the one that is in `dir` with this configuration.
+    /// Starts the one that is in `dir` with this configuration; its own mail is sent where there is a way for it.
     pub(super) async fn start_with(dir: &TempDir, config: Config) -> Self {
         let stop = CancellationToken::new();
         let (app, identity, lock) = open(config, stop.clone()).await.unwrap();
+        let smarthost = app.config.mail.as_ref().map(|mail| notices::Smarthost::new(mail).unwrap());
         let tls = acceptor(&identity, clients(&app)).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://{}", listener.local_addr().unwrap());
@@ -92,6 +93,7 @@ impl Running {
         let _ = std::fs::remove_file(&admin);
         let socket = tokio::net::UnixListener::bind(&admin).unwrap();
         let tasks = vec![
+            tokio::spawn(notices::run(Arc::clone(&app), smarthost)),
             tokio::spawn(http::serve_tls(listener, tls, router::https(&app), stop.clone())),
             tokio::spawn(admin::serve(socket, router::admin(&app), stop.clone())),
         ];

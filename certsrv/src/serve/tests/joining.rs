@@ -2,7 +2,6 @@
 
 use super::harness::{Running, call, config};
 use crate::audit::Actor;
-use crate::config::Mail;
 use crate::failure::Failure;
 use crate::requests::{self, expire};
 use crate::rows::{Request, Wish};
@@ -61,7 +60,7 @@ fn told(certsrv: &Running) -> Vec<String> {
 
 async fn with_mail(dir: &tempfile::TempDir) -> Running {
     Running::new(dir).await.stop().await;
-    let mail = Mail { smarthost: "127.0.0.1:1".into(), from: "certsrv@lists.test".parse().unwrap() };
+    let mail = crate::tests::mail();
     let mut config = config(dir);
     config.mail = Some(mail);
     Running::start_with(dir, config).await

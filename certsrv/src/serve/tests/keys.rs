@@ -3,7 +3,6 @@
 use super::harness::{Running, basic, call, certificates, config, groupsrv_changes, key_and_csr, key_digest, serial};
 use crate::audit::Actor;
 use crate::change::Change;
-use crate::config::Mail;
 use crate::rows::{Notice, Wish};
 use crate::tests::{address, csr, ec_key, rsa_key};
 use openssl::ec::{EcGroup, EcKey};
@@ -25,7 +24,7 @@ const ENROLL: &str = "smime/simpleenroll";
 /// A certsrv that would send mail, with ann in a list of owner's.
 async fn with_ann(dir: &tempfile::TempDir) -> (Running, PKey<openssl::pkey::Private>, X509) {
     let mut settings = config(dir);
-    settings.mail = Some(Mail { smarthost: "127.0.0.1:1".into(), from: address("certsrv") });
+    settings.mail = Some(crate::tests::mail());
     crate::init::init(&settings, settings.ca_key_type).await.unwrap();
     let certsrv = Running::start_with(dir, settings).await;
     certsrv.account("owner", None).await;

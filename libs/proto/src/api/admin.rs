@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod certsrv;
 pub mod exploder;
 pub mod groupsrv;
+pub mod notices;
 
 use super::Endpoint;
 use serde::{Deserialize, Serialize};

@@ -15,6 +15,7 @@ mod problem;
 pub mod requests;
 pub mod services;
 pub mod tickets;
+pub mod tokens;
 
 pub use problem::{Problem, ProblemCode, RetryClass};
 

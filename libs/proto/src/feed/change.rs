@@ -1,6 +1,6 @@
 //! What the entries of the feed say to each of its two consumers.
 
-use crate::encoding::B64;
+use crate::encoding::{B64, Digest};
 use crate::ids::{GroupId, Handle, ListAddress, MailAddress, MemberNumber};
 use crate::time::UnixTime;
 use serde::{Deserialize, Serialize};
@@ -247,5 +247,19 @@ pub enum ExploderChange {
         group: GroupId,
         /// The membership.
         handle: Handle,
+    },
+    /// A posting token is good for submission from this address. It is good for nothing else (DESIGN 3.3).
+    PostingToken {
+        /// Of the token.
+        digest: Digest,
+        /// Whose it is.
+        address: MailAddress,
+        /// Until when.
+        expires: UnixTime,
+    },
+    /// A posting token is good no more.
+    PostingTokenEnded {
+        /// Of the token.
+        digest: Digest,
     },
 }
