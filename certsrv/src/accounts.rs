@@ -13,7 +13,7 @@ use crate::failure::{Failure, refuse};
 use crate::issue::{Authority, Issued, Order, issue};
 use crate::rows::{Holder, TokenPurpose};
 use crate::store::Tx;
-use crate::{decide, parallel, random};
+use crate::{decide, key_change, parallel, random};
 use openssl::error::ErrorStack;
 use std::sync::Arc;
 use twinseal_proto::api::admin::certsrv::{
@@ -33,8 +33,8 @@ const MOST: usize = 100_000;
 struct Ready {
     address: MailAddress,
     password: Option<PasswordHash>,
-    /// A certificate is issued for it; certificates come in the order of the accounts.
-    keyed: bool,
+    /// The key for which a certificate is issued; certificates come in the order of the accounts.
+    key: Option<Digest>,
 }
 
 /// `AddAccounts`: all or none.
@@ -84,7 +84,8 @@ fn get_ready(account: NewAccount, memory: u32, days: u32) -> Result<(Ready, Opti
             })
         }
     };
-    Ok((Ready { address: account.address, password, keyed: order.is_some() }, order))
+    let key = order.as_ref().map(|order| Digest::of(&order.spki));
+    Ok((Ready { address: account.address, password, key }, order))
 }
 
 fn hash_password(text: String, memory: u32) -> Result<Result<PasswordHash, BadPassword>, ErrorStack> {
@@ -102,7 +103,14 @@ fn publish(tx: &mut Tx<'_>, accounts: Vec<Ready>, issued: Vec<Issued>) -> Result
     for account in accounts {
         may_add(tx, &account.address)?;
         tx.push(Change::AccountAdded { address: account.address, password: account.password })?;
-        let own = if account.keyed { issued.next() } else { None };
+        let own = match &account.key {
+            None => None,
+            // The administrator vouches for whose key it is, not for one that was lost or has another use.
+            Some(key) => match key_change::taken(tx, key)? {
+                Some(problem) => return Err(problem.into()),
+                None => issued.next(),
+            },
+        };
         if let Some(own) = &own {
             tx.push(own.change(None))?;
         }

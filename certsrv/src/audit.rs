@@ -80,8 +80,8 @@ impl<'a> Record<'a> {
     }
 
     /// A key pair that is about to be made for somebody.
-    pub(crate) const fn making_key(at: UnixTime, by: &'a Actor, holder: &'a Holder) -> Self {
-        Self { at, by, event: Event::MakingKey { holder } }
+    pub(crate) const fn making_key(at: UnixTime, by: &'a Actor) -> Self {
+        Self { at, by, event: Event::MakingKey }
     }
 
     /// A change that is about to be made.
@@ -115,10 +115,8 @@ enum Event<'a> {
     CertificateEnded {
         serial: &'a Serial,
     },
-    /// A key pair is about to be made for a member, who is sent it.
-    MakingKey {
-        holder: &'a Holder,
-    },
+    /// A key pair is about to be made for whoever asks, who is sent it.
+    MakingKey,
     /// A certificate of another CA; `sha256` names it for everybody.
     CertificateImported {
         serial: &'a Serial,

@@ -10,16 +10,17 @@ mod status;
 pub(crate) mod watch;
 
 use crate::app::App;
-use crate::audit::Actor;
+use crate::audit::{Actor, Record};
 use crate::authn::{Credentials, authenticate};
 use crate::cert::ca::CaError;
 use crate::cert::serial::Serial;
 use crate::change::Change;
+use crate::decide;
 use crate::enrol::{Enrolled, Wanted, ask, publish};
 use crate::est::answer::{WAIT, refusal};
 use crate::failure::{Failure, refuse};
 use crate::key_change::{self, Way, way};
-use crate::rows::Foreign;
+use crate::rows::{Foreign, Holder};
 use crate::store::Tx;
 use axum::Router;
 use axum::extract::{Request, State};
@@ -95,7 +96,16 @@ async fn import(State(app): State<Arc<App>>, request: Request) -> Response {
 }
 
 async fn import_one(app: &Arc<App>, credentials: Credentials, asked: ImportRequest) -> Result<ImportResponse, Failure> {
-    let principal = authenticate(app, credentials).await?;
+    let token = match &credentials {
+        Credentials::Token(token) => Some(token.digest()),
+        _ => None,
+    };
+    let principal = match (authenticate(app, credentials).await, token) {
+        (Err(Failure::Refused(problem)), Some(token)) => {
+            return again(app, &token, &asked).await?.ok_or_else(|| problem.into());
+        }
+        (other, _) => other?,
+    };
     if app.imports.roots.is_empty() {
         let detail = "this server takes no certificates of other CAs (import_roots is not set): enrol a key instead";
         return Err(refuse(ProblemCode::NotFound, detail));
@@ -138,6 +148,19 @@ async fn import_one(app: &Arc<App>, credentials: Credentials, asked: ImportReque
         };
     }
     keep(app, wanted, &found, subject.certificate).await
+}
+
+/// The answer that was lost: the token was used for this very certificate, which is in force. Whoever has both learns
+/// nothing but that.
+async fn again(app: &App, token: &Digest, asked: &ImportRequest) -> Result<Option<ImportResponse>, Failure> {
+    let now = UnixTime::now();
+    let Some(first) = asked.chain.first() else { return Ok(None) };
+    let (serial, view) = (Serial::of_foreign(&Digest::of(first.as_ref())), app.registry.view());
+    let used = decide::used_token(view.token(token)?, now).filter(|used| used.serial == serial);
+    let row = view.certificate(&serial)?.filter(|row| row.live(now));
+    let (Some(_), Some(Holder::Member { address })) = (used, row.map(|row| row.holder)) else { return Ok(None) };
+    app.registry.audit().record(&Record::again(now, &Actor::Account(address), &serial)).await?;
+    Ok(Some(ImportResponse::Imported { name: serial.to_string() }))
 }
 
 async fn keep(app: &Arc<App>, wanted: Wanted, found: &Path, digest: Digest) -> Result<ImportResponse, Failure> {

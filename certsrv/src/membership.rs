@@ -6,7 +6,7 @@ use crate::audit::Actor;
 use crate::authn::{Class, Principal};
 use crate::cert::csr;
 use crate::cert::good_key::GoodKey;
-use crate::cert::profile::Profile;
+use crate::cert::profile::{AltName, Profile};
 use crate::change::Change;
 use crate::failure::{Failure, refuse};
 use crate::issue::{Authority, Issued, Order, issue};
@@ -45,16 +45,33 @@ pub(crate) async fn certify(
     pseudonym: bool,
     request: &[u8],
 ) -> Result<Vec<u8>, Failure> {
+    let asked = csr::read(request).map_err(|e| refuse(ProblemCode::BadRequest, e.to_string()))?;
+    no_names(&asked.names)?;
+    certify_key(app, principal, group, pseudonym, asked.key).await
+}
+
+/// Refuses a request with names: an address has no place in the certificate.
+pub(crate) fn no_names(names: &[AltName]) -> Result<(), Failure> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let detail = "a membership certificate has no names: send a request without a subjectAltName";
+    Err(refuse(ProblemCode::BadRequest, detail))
+}
+
+/// Issues a membership certificate for a key whose possession was proven, or that was made here.
+pub(crate) async fn certify_key(
+    app: &Arc<App>,
+    principal: &Principal,
+    group: GroupId,
+    pseudonym: bool,
+    key: GoodKey,
+) -> Result<Vec<u8>, Failure> {
     if principal.class < Class::Key {
         let detail = "a membership certificate is given to whoever presents a live certificate of the account";
         return Err(refuse(ProblemCode::NotAuthorised, detail));
     }
-    let asked = csr::read(request).map_err(|e| refuse(ProblemCode::BadRequest, e.to_string()))?;
-    if !asked.names.is_empty() {
-        let detail = "a membership certificate has no names: send a request without a subjectAltName";
-        return Err(refuse(ProblemCode::BadRequest, detail));
-    }
-    let (address, key) = (principal.account.address.clone(), asked.key);
+    let address = principal.account.address.clone();
     let at = Arc::clone(app);
     let (whose, digest) = (address.clone(), Digest::of(&key.spki));
     // A pseudonym's place is looked for among all members.

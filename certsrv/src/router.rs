@@ -46,12 +46,8 @@ pub(crate) fn https(app: &Arc<App>) -> Router {
     let router = shared(route::<api::groups::MyGroups, _, _, _>(router, roster::mine));
     let router = route::<api::groups::ListCertificates, _, _, _>(router, publish::certificates);
     let router = route::<api::login::LoginCode, _, _, _>(router, saml::redeem);
-    let router =
-        est::routes(saml::routes(router)).route(publish::PEM_PATH, get(publish::pem)).with_state(Arc::clone(app));
-    let router =
-        foreign::routes(est::routes(router)).route(publish::PEM_PATH, get(publish::pem)).with_state(Arc::clone(app));
-    let router = tokens::routes(router);
-    let router = est::routes(router).route(publish::PEM_PATH, get(publish::pem)).with_state(Arc::clone(app));
+    let router = tokens::routes(foreign::routes(saml::routes(est::routes(router))));
+    let router = router.route(publish::PEM_PATH, get(publish::pem)).with_state(Arc::clone(app));
     let at = Arc::clone(app);
     let ready = move || {
         at.metrics.sequence.set(i64::try_from(at.registry.head().borrow().sequence).unwrap_or(i64::MAX));

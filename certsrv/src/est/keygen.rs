@@ -14,8 +14,7 @@ use crate::cert::good_key;
 use crate::enrol::{Enrolled, certify, own_names};
 use crate::failure::{Failure, refuse};
 use crate::key_change::{account, live};
-use crate::random;
-use crate::rows::{Holder, KeyUse};
+use crate::{membership, random};
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request, State};
 use axum::http::header;
@@ -47,10 +46,7 @@ pub(super) async fn server_keygen(
         Ok(opened) => opened,
         Err(refused) => return refused,
     };
-    let Label::Mail(purpose) = label else {
-        return refused(&app, bad("a member makes the key of a membership certificate, so that nobody else has it"));
-    };
-    match make(&app, credentials, purpose, &body).await {
+    match make(&app, credentials, label, &body).await {
         Ok((key, certificate)) => match multipart(&key, &certificate) {
             Ok(response) => response,
             Err(error) => refused(&app, error.into()),
@@ -63,7 +59,7 @@ pub(super) async fn server_keygen(
 async fn make(
     app: &Arc<App>,
     credentials: Credentials,
-    purpose: KeyUse,
+    label: Label,
     request: &[u8],
 ) -> Result<(Zeroizing<Vec<u8>>, Vec<u8>), Failure> {
     let principal = authenticate(app, credentials).await?;
@@ -72,18 +68,29 @@ async fn make(
         return Err(refuse(ProblemCode::NotAuthorised, detail));
     }
     let asked = csr::read_keyless(request).map_err(|e| bad(&e.to_string()))?;
-    own_names(&asked.names, &principal.account.address)?;
+    match label {
+        Label::Mail(_) => own_names(&asked.names, &principal.account.address)?,
+        Label::Member { .. } => membership::no_names(&asked.names)?,
+    }
     if asked.encrypted {
         // Section 4.4.1: a server that cannot do so must not send the key another way.
         return Err(bad("the key is wanted encrypted under another one, which is not done here"));
     }
-    may(app, &principal.account.address, principal.class)?;
-    let holder = Holder::Member { address: principal.account.address.clone() };
+    if matches!(label, Label::Mail(_)) {
+        may(app, &principal.account.address, principal.class)?;
+    }
     let by = Actor::Account(principal.account.address.clone());
-    app.registry.audit().record(&Record::making_key(UnixTime::now(), &by, &holder)).await?;
+    app.registry.audit().record(&Record::making_key(UnixTime::now(), &by)).await?;
     let (key, spki) = tokio::task::spawn_blocking(move || pair(&asked.spki)).await??;
     let public = good_key::check(&spki).map_err(|e| bad(&e.to_string()))?;
-    match certify(app, &principal, public, purpose).await? {
+    let made = match label {
+        Label::Mail(purpose) => certify(app, &principal, public, purpose).await?,
+        Label::Member { group, pseudonym } => {
+            let made = membership::certify_key(app, &principal, group, pseudonym, public).await?;
+            Enrolled::Certificate(made)
+        }
+    };
+    match made {
         Enrolled::Certificate(certificate) => {
             hit("certsrv.keygen.before-answer");
             Ok((key, certificate))

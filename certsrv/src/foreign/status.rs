@@ -7,15 +7,19 @@ use crate::app::App;
 use openssl::asn1::Asn1Time;
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
-use openssl::ocsp::{OcspCertId, OcspCertStatus, OcspFlag, OcspRequest, OcspResponse, OcspResponseStatus};
+use openssl::ocsp::{
+    OcspCertId, OcspCertStatus, OcspFlag, OcspRequest, OcspResponse, OcspResponseStatus, OcspRevokedStatus,
+};
 use openssl::stack::Stack;
 use openssl::x509::store::X509StoreBuilder;
-use openssl::x509::{CrlStatus, X509, X509Crl, X509Ref};
+use openssl::x509::{CrlStatus, ReasonCode, X509, X509Crl, X509Ref};
 use std::time::Duration;
 use twinseal_proto::time::UnixTime;
 
 /// Longest time that somebody who brings a certificate waits for its issuers.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// keyCompromise (RFC 5280 section 5.3.1).
+const KEY_COMPROMISE: i64 = 1;
 /// Seconds by which clocks may differ.
 const SKEW: u32 = 300;
 
@@ -24,6 +28,8 @@ const SKEW: u32 = 300;
 pub(super) struct Says {
     /// It is revoked.
     pub(super) revoked: bool,
+    /// It is revoked because its key is compromised.
+    pub(super) lost: bool,
     /// When there is news at the latest.
     pub(super) next: Option<UnixTime>,
 }
@@ -33,6 +39,8 @@ pub(super) struct Says {
 pub(super) struct Answer {
     /// The subject of the certificate in it that is revoked.
     pub(super) revoked: Option<String>,
+    /// The key of the first certificate is compromised.
+    pub(super) lost: bool,
     /// When there is news, at the latest.
     pub(super) next: Option<UnixTime>,
     /// Whoever gave no answer that can be believed.
@@ -60,8 +68,14 @@ fn read_crl(der: &[u8], certificate: &X509, issuer: &X509Ref, now: UnixTime) -> 
     }
     let left = at.diff(next).ok()?;
     let seconds = i64::from(left.days) * 86_400 + i64::from(left.secs);
-    let revoked = matches!(crl.get_by_cert(certificate), CrlStatus::Revoked(_));
-    Some(Says { revoked, next: Some(now.plus(u64::try_from(seconds).ok()?)) })
+    let (revoked, lost) = match crl.get_by_cert(certificate) {
+        CrlStatus::Revoked(entry) => {
+            let reason = entry.extension::<ReasonCode>().ok().flatten().and_then(|(_, reason)| reason.get_i64().ok());
+            (true, reason == Some(KEY_COMPROMISE))
+        }
+        CrlStatus::NotRevoked | CrlStatus::RemoveFromCrl(_) => (false, false),
+    };
+    Some(Says { revoked, lost, next: Some(now.plus(u64::try_from(seconds).ok()?)) })
 }
 
 /// The DER OCSP request for `certificate`.
@@ -94,8 +108,9 @@ fn read_ocsp(der: &[u8], chain: &[X509]) -> Option<Says> {
     let status = basic.find_status(&id)?;
     status.check_validity(SKEW, None).ok()?;
     // Until when it is good does not matter: it is asked again every day, for so long as it is short.
-    (status.status != OcspCertStatus::UNKNOWN)
-        .then_some(Says { revoked: status.status == OcspCertStatus::REVOKED, next: None })
+    let revoked = status.status == OcspCertStatus::REVOKED;
+    let lost = revoked && status.reason == OcspRevokedStatus::KEY_COMPROMISE;
+    (status.status != OcspCertStatus::UNKNOWN).then_some(Says { revoked, lost, next: None })
 }
 
 /// Asks about every certificate of `chain` (the certificate, its issuers, the root) but the root.
@@ -124,7 +139,8 @@ pub(super) async fn ask(chain: &[X509], ocsp: &[String], fetcher: &mut Fetcher, 
             says = read.await.ok().flatten();
         }
         match says {
-            Some(Says { revoked: true, .. }) => {
+            Some(Says { revoked: true, lost, .. }) => {
+                answer.lost = lost && depth == 0;
                 answer.revoked = Some(subject(certificate));
                 return answer;
             }

@@ -68,15 +68,18 @@ async fn ask_one(app: &Arc<App>, serial: Serial, fetcher: &mut Fetcher, now: Uni
     }
     if let Some(whose) = answer.revoked {
         events::revoked_elsewhere(&whose, &serial);
-        app.registry.commit(Actor::Clock, move |tx| revoke(tx, serial)).await?;
+        let lost = answer.lost;
+        let reason = if lost { RevocationReason::KeyCompromise } else { RevocationReason::Unspecified };
+        app.registry.commit(Actor::Clock, move |tx| revoke(tx, serial, reason)).await?;
     }
     let wait = answer.next.map_or(DAY, |next| next.since(now).clamp(HOUR, DAY));
     Ok(if answer.silent.is_empty() { wait } else { HOUR })
 }
 
-fn revoke(tx: &mut Tx<'_>, serial: Serial) -> Result<(), Failure> {
+/// A compromised key is not certified here either.
+fn revoke(tx: &mut Tx<'_>, serial: Serial, reason: RevocationReason) -> Result<(), Failure> {
     let Some(row) = tx.certificate(&serial)?.filter(|row| row.revoked.is_none()) else { return Ok(()) };
-    tx.push(Change::CertificateRevoked { serial, reason: RevocationReason::Unspecified })?;
+    tx.push(Change::CertificateRevoked { serial, reason })?;
     if let Holder::Member { address } = &row.holder {
         members::suspend_memberships(tx, address, serial)?;
     }

@@ -25,7 +25,7 @@ fn a_crl_says_something_when_it_is_the_issuers_and_in_time() {
     let says = |crl: &X509Crl| crl_says(&crl.to_der().unwrap(), &leaf.certificate, &issuing.certificate, now());
     let revoked = crl(&issuing, &[&leaf.certificate], day(-1), day(6));
     let told = says(&revoked).unwrap();
-    assert!(told.revoked && told.next.unwrap().0.abs_diff(day(6).0) < 5);
+    assert!(told.revoked && !told.lost && told.next.unwrap().0.abs_diff(day(6).0) < 5);
     assert!(!says(&crl(&issuing, &[&issuing.certificate], day(-1), day(6))).unwrap().revoked);
     for (what, crl) in [
         ("old", crl(&issuing, &[&leaf.certificate], day(-9), day(-2))),
@@ -76,6 +76,12 @@ fn an_ocsp_answer_says_something_when_it_is_the_issuers() {
     for (what, entry, signer, wanted) in [
         ("good", format!("V\t400101000000Z\t\t{number}\tunknown\t/CN=ann\n"), &issuing, Some(false)),
         ("revoked", format!("R\t400101000000Z\t200101000000Z\t{number}\tunknown\t/CN=ann\n"), &issuing, Some(true)),
+        (
+            "lost",
+            format!("R\t400101000000Z\t200101000000Z,keyCompromise\t{number}\tunknown\t/CN=ann\n"),
+            &issuing,
+            Some(true),
+        ),
         ("unknown", String::new(), &issuing, None),
         ("signed by another", format!("V\t400101000000Z\t\t{number}\tunknown\t/CN=ann\n"), &other, None),
     ] {
@@ -91,8 +97,35 @@ fn an_ocsp_answer_says_something_when_it_is_the_issuers() {
             .unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let response = std::fs::read(file("response")).unwrap();
-        assert_eq!(ocsp_says(&response, &path).map(|says| says.revoked), wanted, "{what}");
+        let told = ocsp_says(&response, &path);
+        assert_eq!(told.map(|says| says.revoked), wanted, "{what}");
+        assert_eq!(told.is_some_and(|says| says.lost), what == "lost");
     }
     assert_eq!(ocsp_says(b"rubbish", &path), None);
     assert!(ErrorStack::get().errors().is_empty());
+}
+
+#[test]
+fn a_crl_says_that_a_key_is_lost() {
+    let (leaf, issuing, _) = chain(None);
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name).display().to_string();
+    let number = leaf.certificate.serial_number().to_bn().unwrap().to_hex_str().unwrap().to_string();
+    std::fs::write(file("ca.pem"), issuing.certificate.to_pem().unwrap()).unwrap();
+    std::fs::write(file("ca.key"), issuing.key.private_key_to_pem_pkcs8().unwrap()).unwrap();
+    let config = format!("[ca]\ndefault_ca=d\n[d]\ndatabase={}\ndefault_md=sha256\n", file("index"));
+    std::fs::write(file("config"), config).unwrap();
+    for (reason, lost) in [("", false), (",superseded", false), (",keyCompromise", true)] {
+        let entry = format!("R\t400101000000Z\t200101000000Z{reason}\t{number}\tunknown\t/CN=ann\n");
+        std::fs::write(file("index"), entry).unwrap();
+        let made = std::process::Command::new("openssl")
+            .args(["ca", "-config", &file("config"), "-gencrl", "-crldays", "5"])
+            .args(["-cert", &file("ca.pem"), "-keyfile", &file("ca.key"), "-out", &file("crl")])
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let crl = std::fs::read(file("crl")).unwrap();
+        let told = crl_says(&crl, &leaf.certificate, &issuing.certificate, now()).unwrap();
+        assert_eq!((told.revoked, told.lost), (true, lost), "{reason}");
+    }
 }

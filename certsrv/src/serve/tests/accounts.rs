@@ -9,9 +9,12 @@ use twinseal_proto::api::admin::accounts::{
     AccountRequest, ListAccounts, LockAccount, RemoveAccount, SetPassword, SetPasswordRequest, ShowAccount,
     UnlockAccount, Whose,
 };
-use twinseal_proto::api::admin::certsrv::{JoinPolicy, RevocationReason, Revoke, RevokeRequest};
+use twinseal_proto::api::admin::certsrv::{
+    AddAccounts, AddAccountsRequest, JoinPolicy, NewAccount, RevocationReason, Revoke, RevokeRequest,
+};
 use twinseal_proto::api::groups::{Join, ListRequest};
 use twinseal_proto::api::{Problem, ProblemCode};
+use twinseal_proto::encoding::B64;
 
 const ENROLL: &str = "smime/simpleenroll";
 
@@ -95,6 +98,22 @@ async fn tokens_die_with_a_compromised_key() {
         let (_, request) = key_and_csr(name);
         assert_eq!(certsrv.enrol(&token, &request).await.is_err(), dead, "{reason:?}");
     }
+    certsrv.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_certifies_no_lost_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let certsrv = Running::new(&dir).await;
+    let key = ec_key();
+    let certificate = certsrv.account("ann", Some(&key)).await.unwrap();
+    let reason = RevocationReason::KeyCompromise;
+    certsrv.admin::<Revoke>(&RevokeRequest { serial: serial(&certificate), reason }).await.unwrap();
+    let public_key = Some(B64(key.public_key_to_der().unwrap()));
+    let accounts = vec![NewAccount { address: address("bob"), password: None, public_key }];
+    let refused = certsrv.admin::<AddAccounts>(&AddAccountsRequest { accounts }).await.unwrap_err();
+    assert!(refused.contains("compromised"), "{refused}");
+    assert_eq!(certsrv.admin::<ListAccounts>(&Nothing {}).await.unwrap().len(), 1, "all or none");
     certsrv.stop().await;
 }
 

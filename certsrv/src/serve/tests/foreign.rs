@@ -73,7 +73,15 @@ impl Elsewhere {
 }
 
 async fn post(certsrv: &Running, name: &str, request: &ImportRequest) -> Result<(u16, ImportResponse), Problem> {
-    let fields = format!("Authorization: {}\r\n", basic(name));
+    post_as(certsrv, &basic(name), request).await
+}
+
+async fn post_as(
+    certsrv: &Running,
+    authorization: &str,
+    request: &ImportRequest,
+) -> Result<(u16, ImportResponse), Problem> {
+    let fields = format!("Authorization: {authorization}\r\n");
     let body = serde_json::to_string(request).unwrap();
     let (status, _, body) = certsrv.plain("POST", IMPORT, &fields, &body).await;
     match status {
@@ -220,6 +228,26 @@ async fn what_is_not_taken_changes_nothing() {
     certsrv.account("ann", None).await;
     let refused = post(&certsrv, "ann", &elsewhere.request(&good, None)).await.unwrap_err();
     assert_eq!(refused.code, ProblemCode::NotFound);
+    certsrv.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_brings_one_certificate_and_its_answer_is_given_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let elsewhere = Elsewhere::new().await;
+    let certsrv = elsewhere.certsrv(&dir).await;
+    let own = elsewhere.member(ec_key(), "ann", "critical,digitalSignature,keyAgreement");
+    let token = format!("Bearer {}", certsrv.enrol_token("ann").await);
+    let asked = post_as(&certsrv, &token, &elsewhere.request(&own, None)).await.unwrap().1;
+    let ImportResponse::Challenge(challenge) = asked else { panic!("{asked:?}") };
+    let request = elsewhere.request(&own, Some(answer(&own, &challenge)));
+    let first = post_as(&certsrv, &token, &request).await.unwrap();
+    let head = *certsrv.app.registry.head().borrow();
+    assert_eq!(post_as(&certsrv, &token, &request).await.unwrap(), first);
+    let other = elsewhere.member(ec_key(), "ann", "critical,digitalSignature,keyAgreement");
+    let refused = post_as(&certsrv, &token, &elsewhere.request(&other, None)).await.unwrap_err();
+    assert_eq!(refused.code, ProblemCode::NotAuthenticated);
+    assert_eq!(*certsrv.app.registry.head().borrow(), head);
     certsrv.stop().await;
 }
 

@@ -188,6 +188,20 @@ async fn a_key_pair_is_made_where_that_is_allowed() {
     assert_eq!(certsrv.est("POST", at, &basic("ann"), &request).await.0, 409);
     assert!(certsrv.app.registry.view().requests_of(&address("ann")).unwrap().is_empty());
     let own = Some((&key, &certificate));
+    // For a membership too (L7), where there is one.
+    certsrv.account("owner", None).await;
+    let group = certsrv.group(LIST, "owner", JoinPolicy::Open).await.group;
+    let at = path(&membership_label(&group, false), "serverkeygen");
+    let bare = STANDARD.encode(csr(&ec_key(), &[]));
+    assert_eq!(certsrv.plain_as(own, "POST", &at, "", &bare).await.0, 403, "no member");
+    certsrv.put_in(LIST, &["ann"]).await;
+    let named = STANDARD.encode(&request);
+    assert_eq!(certsrv.plain_as(own, "POST", &at, "", &named).await.0, 400);
+    let (status, head, body) = certsrv.plain_as(own, "POST", &at, "", &bare).await;
+    assert_eq!(status, 200, "{body}");
+    let (membership_key, membership) = made(&head, &body);
+    assert!(membership.public_key().unwrap().public_eq(&membership_key));
+    assert!(uri(&membership).starts_with("urn:twinseal:member:"));
     let rsa = STANDARD.encode(csr(&rsa_key(1024), &["email:ann@members.test"]));
     let at = path("smime", "serverkeygen");
     let (status, head, body) = certsrv.plain_as(own, "POST", &at, "", &rsa).await;
@@ -199,7 +213,7 @@ async fn a_key_pair_is_made_where_that_is_allowed() {
         .unwrap()
         .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap())
         .collect();
-    assert_eq!(audit.matches("making-key").count(), 2);
+    assert_eq!(audit.matches("making-key").count(), 4, "before anything is made, also for the one who was no member");
 }
 
 /// The key and the certificate of an answer (RFC 7030 section 4.4.2).
