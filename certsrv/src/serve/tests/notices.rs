@@ -100,7 +100,10 @@ async fn ten_thousand_questions_are_one_mail_and_all_answers_are_alike() {
     // Nothing is looked up before the answer: it does not wait for whoever holds the index.
     let app = Arc::clone(&certsrv.app);
     let holding = tokio::spawn(async move {
-        let hold = |_: &mut crate::store::Tx<'_>| Ok(std::thread::sleep(Duration::from_secs(2)));
+        let hold = |_: &mut crate::store::Tx<'_>| {
+            std::thread::sleep(Duration::from_secs(2));
+            Ok(())
+        };
         app.registry.commit(Actor::Clock, hold).await
     });
     tokio::time::sleep(Duration::from_millis(100)).await;
