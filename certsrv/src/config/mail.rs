@@ -92,9 +92,9 @@ impl Mail {
             (host.is_some(), "mail.smarthost", "HOST:PORT is wanted"),
             (self.from.as_str().is_ascii(), "mail.from", "an ASCII address is wanted"),
             (
-                !url.is_empty() && url.len() <= 200 && plain(url) && !url.contains([' ', '/', '?', '#', '@']),
+                !url.is_empty() && url.len() <= 100 && plain(url) && !url.contains([' ', '/', '?', '#', '@']),
                 "mail.url",
-                "https://HOST[:PORT] is wanted, without a path",
+                "https://HOST[:PORT] is wanted, without a path, at most 108 characters",
             ),
             (
                 (1..=40).contains(&self.name.len()) && plain(&self.name),

@@ -80,6 +80,8 @@ pub(crate) async fn run(app: Arc<App>, smarthost: Option<Smarthost>) {
 pub(crate) fn queue(app: &App, tx: &mut Tx<'_>, now: UnixTime, notice: Notice) -> Result<bool, Failure> {
     let Some(mail) = &app.config.mail else { return Ok(false) };
     let unwanted = !mail.welcome && matches!(notice, Notice::Welcome { .. } | Notice::Goodbye { .. });
+    // Fields are ASCII: whom we cannot name there has no certificate of ours either.
+    let unwanted = unwanted || !notice.to().as_str().is_ascii();
     if unwanted || own::is_own(tx, mail, notice.to())? {
         return Ok(false);
     }

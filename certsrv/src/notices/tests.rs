@@ -113,6 +113,22 @@ fn every_template_has_the_fields_that_keep_programs_from_answering() {
     assert_eq!(kinds.len(), 9, "one for each kind at least: {kinds:?}");
 }
 
+#[test]
+fn mails_that_strangers_ask_for_stay_small_whatever_the_names() {
+    let long = |local: usize| format!("{}@{}.test", "l".repeat(local), vec!["d".repeat(60); 3].join("."));
+    let (to, list): (MailAddress, ListAddress) = (long(64).parse().unwrap(), long(24).parse().unwrap());
+    let mail = Mail { url: format!("https://{}", "h".repeat(100)), name: "N".repeat(40), ..mail() };
+    for words in [
+        text::log_in(&mail, &to, &token(), now()),
+        text::confirm(&mail, &Asked::Join(&list), &token(), now()),
+        text::confirm(&mail, &Asked::Invitation(&list), &token(), now()),
+        text::confirm(&mail, &Asked::Key, &token(), now()),
+    ] {
+        let octets = letter(&mail, &to, &words, None).plain().len();
+        assert!(octets <= 2048 && words.subject.len() <= 78, "{octets}: {}", words.subject);
+    }
+}
+
 /// An index with the list `team`, its owner, and `ann`, whose key is `key`.
 fn filled(store: &Store, key: &PKey<Private>) -> Tx<'static> {
     let store: &'static Store = Box::leak(Box::new(store.clone()));
