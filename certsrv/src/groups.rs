@@ -8,6 +8,7 @@ use crate::decide::{Need, Standing};
 use crate::failure::{Failure, refuse};
 use crate::rows::{self, Notice, RequestEnd};
 use crate::store::Tx;
+use crate::tokens::posting;
 use crate::{decide, members, notices, random};
 use std::sync::Arc;
 use twinseal_proto::api::admin::Nothing;
@@ -169,8 +170,9 @@ fn delete_one(app: &App, tx: &mut Tx<'_>, who: &Who, list: &ListAddress) -> Resu
             tx.push(Change::CertificateRevoked { serial, reason: RevocationReason::CessationOfOperation })?;
         }
     }
-    let owners = tx.owners(&group.group)?;
+    let (owners, members) = (tx.owners(&group.group)?, tx.members(&group.group)?);
     tx.push(Change::GroupDeleted { group: group.group })?;
+    members.iter().try_for_each(|member| posting::end_outsiders(tx, &member.address))?;
     for to in owners {
         notices::queue(app, tx, now, Notice::Goodbye { to, list: group.list.clone() })?;
     }

@@ -10,6 +10,7 @@ use crate::failure::refuse;
 use crate::key_change;
 use crate::rows::{self, Holder, KeyUse, RequestEnd};
 use crate::store::Tx;
+use crate::tokens::posting;
 use axum::Router;
 use std::sync::Arc;
 use twinseal_proto::api::admin::Nothing;
@@ -59,6 +60,7 @@ async fn lock(app: Arc<App>, _: Caller, whose: Whose) -> Result<Changed, Problem
         if account.locked {
             return Ok(());
         }
+        posting::end_all(tx, &account.address)?;
         Ok(tx.push(Change::AccountLocked { address: account.address })?)
     })
     .await
@@ -100,6 +102,7 @@ fn remove_one(tx: &mut Tx<'_>, address: &MailAddress) -> Result<(), Failure> {
     for request in tx.requests_of(&address)? {
         tx.push(Change::RequestEnded { request: request.id, end: RequestEnd::Rejected })?;
     }
+    posting::end_all(tx, &address)?;
     Ok(tx.push(Change::AccountRemoved { address })?)
 }
 

@@ -242,7 +242,12 @@ async fn members_are_welcomed_and_seen_off() {
     let bearer = format!("Bearer {}", certsrv.enrol_token("bob").await);
     certsrv.enrol(&bearer, &key_and_csr("bob").1).await.unwrap();
     // The list has no certificate yet: the welcome waits for it, and can be dropped.
-    let waits = async || certsrv.admin::<ListNotices>(&Nothing {}).await.unwrap();
+    // What owners are told of members who come and go is gathered for an hour.
+    let waits = async || {
+        let mut all = certsrv.admin::<ListNotices>(&Nothing {}).await.unwrap();
+        all.retain(|one| one.kind != "membership");
+        all
+    };
     for _ in 0..500 {
         if waits().await.len() == 1 {
             break;
@@ -362,10 +367,10 @@ async fn an_owner_hears_of_what_waits_once_an_hour() {
         };
         certsrv.app.registry.commit(Actor::Administrator, decide).await.unwrap();
     };
-    asks((0..100).map(|n| format!("m{n}")).collect()).await;
+    asks((0..99).map(|n| format!("m{n}")).collect()).await;
     let mail = smarthost.wait(1).await.remove(0);
     assert_eq!(mail.to, "owner@members.test");
-    assert!(mail.text.contains("Waiting since the last such mail: 100."), "{}", mail.text);
+    assert!(mail.text.contains("Waiting since the last such mail: 99."), "{}", mail.text);
     assert!(!mail.text.contains("m7@members.test"), "who asks does not write to owners");
     asks(vec!["late".into()]).await;
     // A mail to somebody else shows that the outbox went over it.
