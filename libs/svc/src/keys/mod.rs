@@ -1,0 +1,3 @@
+//! Private keys at rest: the credential under which they are sealed.
+
+pub mod credential;
