@@ -32,7 +32,16 @@ enum Command {
         /// Kind of the CAs' keys; the configuration says it otherwise
         #[arg(long, value_enum)]
         key_type: Option<CaKeyType>,
+        /// Writes the root CA's key to this new file, encrypted under a passphrase, and leaves none in the state directory
+        #[arg(long, value_name = "FILE")]
+        root_out: Option<PathBuf>,
+        /// File with the passphrase in its first line (chmod 600); it is asked for otherwise
+        #[arg(long, value_name = "FILE", requires = "root_out")]
+        passphrase_file: Option<PathBuf>,
     },
+    /// The CAs' keys and certificates, while the service is stopped
+    #[command(subcommand)]
+    Ca(CaCommand),
     /// Runs the service
     Serve,
     /// Reads the configuration and says what is wrong with it
@@ -58,6 +67,30 @@ enum Command {
         /// unspecified, keyCompromise, affiliationChanged, superseded, cessationOfOperation or privilegeWithdrawn
         #[arg(long)]
         reason: RevocationReason,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum CaCommand {
+    /// Makes a new certificate for a sub-CA and the key that it has, under the root
+    RenewSub {
+        /// Which sub-CA
+        #[arg(value_parser = clap::builder::PossibleValuesParser::new(crate::init::SUB_CAS))]
+        name: String,
+        /// File with the root CA's key; it is looked for with the other CAs' keys otherwise
+        #[arg(long, value_name = "FILE")]
+        root_key: Option<PathBuf>,
+        /// File with the passphrase of the root CA's key in its first line (chmod 600); it is asked for otherwise
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
+    },
+    /// Takes the root CA's key out of the state directory, into a new file that is encrypted under a passphrase
+    RootOut {
+        /// The file
+        out: PathBuf,
+        /// File with the passphrase in its first line (chmod 600); it is asked for otherwise
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
     },
 }
 

@@ -9,7 +9,8 @@
 //!    (`decide.rs`, pure).
 //! 4. *Prepare*: the to-be-signed octets are written (`cert/tbs.rs`) and linted (`cert/lint.rs`).
 //! 5. *Store and audit*: number and octets are recorded before the key is used (`issue.rs`, `audit.rs`).
-//! 6. *Sign*: the CA takes the prepared certificate by value (`cert/ca.rs`).
+//! 6. *Sign*: the CA takes the prepared certificate by value (`cert/ca.rs`); its key is in a sealed file or a token
+//!    (`ca_keys.rs`).
 //! 7. *Publish*: one commit (`registry.rs`) decides once more, appends to the feed log (`log/`), brings the index
 //!    (`store.rs`, `apply.rs`) up to it and wakes the consumers (`feed.rs`); senders find lists' certificates in
 //!    `publish.rs`.
@@ -26,6 +27,7 @@ mod app;
 mod apply;
 mod audit;
 mod authn;
+mod ca_keys;
 mod cert;
 mod change;
 pub mod cli;
@@ -44,6 +46,7 @@ mod issue;
 mod layout;
 mod log;
 mod members;
+mod offline_root;
 mod parallel;
 mod publish;
 mod random;

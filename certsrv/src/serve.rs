@@ -1,6 +1,7 @@
 //! `serve`: opens the state, takes the sockets, answers until it is told to stop.
 
 use crate::app::{App, HASHING, LOGGING_IN};
+use crate::ca_keys::CaKeys;
 use crate::cert::ca::{Ca, load_certificate};
 use crate::config::Config;
 use crate::events::{self, Metrics};
@@ -30,7 +31,10 @@ pub(crate) async fn open(
     let key = load_feed_key(&layout)?;
     let audit = Arc::new(Audit::open(&layout.audit())?);
     let root = load_certificate(&layout.ca(), "root")?;
-    let (members_ca, services_ca) = (Ca::load(&layout.ca(), "members")?, Ca::load(&layout.ca(), "services")?);
+    let keys = CaKeys::open(&config)?;
+    keys.seal_plain()?;
+    let [members_ca, services_ca] = ["members", "services"].map(|name| Ca::load(&layout.ca(), name, &keys));
+    let (members_ca, services_ca) = (members_ca?, services_ca?);
     let identity = identity::load(&layout, &config, &services_ca, &root, &audit).await?;
     let at = layout.clone();
     let registry = tokio::task::spawn_blocking(move || Registry::open(&at, key, audit)).await??;
@@ -71,7 +75,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), StartError> {
     let https = sockets.tcp("https", Some(&app.config.listen))?.ok_or("no socket to listen on")?;
     let socket = sockets.unix("admin", Some(&app.config.admin_socket), 0o600)?.ok_or("no admin socket")?;
     events::listening(&https.local_addr()?.to_string());
-    status::warnings(app.config.evaluation).iter().for_each(|text| events::warning(text));
+    status::warnings(&app.config).iter().for_each(|text| events::warning(text));
     let sweep = tokio::spawn(revoke::sweep(Arc::clone(&app)));
     let at = Arc::clone(&app);
     shutdown::ready(move || at.registry.working());

@@ -12,6 +12,7 @@ use openssl::x509::extension::SubjectAlternativeName;
 use openssl::x509::{X509, X509NameBuilder, X509ReqBuilder};
 use twinseal_proto::ids::{FeedId, MailAddress};
 use twinseal_proto::time::UnixTime;
+use twinseal_svc::keys::{SigningKey, SoftwareSigner};
 
 /// The present time, for certificates that OpenSSL checks against the clock.
 pub(crate) fn now() -> UnixTime {
@@ -25,6 +26,11 @@ pub(crate) fn address(name: &str) -> MailAddress {
 pub(crate) fn ec_key() -> PKey<Private> {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
     PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap()
+}
+
+/// A key that CAs sign with.
+pub(crate) fn signer(key: PKey<Private>) -> Box<dyn SigningKey> {
+    Box::new(SoftwareSigner::new(key).unwrap())
 }
 
 pub(crate) fn rsa_key(bits: u32) -> PKey<Private> {

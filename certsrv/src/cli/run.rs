@@ -1,9 +1,10 @@
 //! Doing what the command line asks for, and showing the answer to people or as JSON.
 
-use super::{Account, Cli, Command, CreateGroup, Group, Member, Service};
+use super::{Account, CaCommand, Cli, Command, CreateGroup, Group, Member, Service};
 use crate::config::Config;
 use crate::init;
 use crate::layout::Layout;
+use crate::offline_root;
 use crate::serve::serve;
 use serde::Serialize;
 use serde_json::json;
@@ -17,6 +18,7 @@ use twinseal_proto::api::admin::certsrv::{
 };
 use twinseal_proto::api::admin::{GetStatus, Nothing};
 use twinseal_proto::feed::{DeliveryMode, ListSettings};
+use twinseal_svc::keys::passphrase::Passphrase;
 use twinseal_svc::{admin, durable, telemetry};
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -30,19 +32,19 @@ impl Cli {
         let config = Config::load(&self.config)?;
         let at = At { config: &config, json: self.json };
         match self.command {
-            Command::Init { key_type } => {
-                let made = init::init(&config, key_type.unwrap_or(config.ca_key_type)).await?;
-                let key = made.root.with_extension("key");
-                let text = format!(
-                    "root CA: {}\npin: {}\nfeed: {}\n\n{} is needed by init only: take it offline now (move it to a \
-                     medium that is kept apart; with it, every certificate could be forged)",
-                    made.root.display(),
-                    made.pin,
-                    made.feed,
-                    key.display()
-                );
-                at.show(&made, &text)
+            Command::Init { key_type, root_out, passphrase_file } => {
+                let key_type = key_type.unwrap_or(config.ca_key_type);
+                let out = root_out.is_some();
+                let made = match root_out {
+                    Some(path) => {
+                        let passphrase = new_passphrase(passphrase_file.as_deref())?;
+                        init::init_root_out(&config, key_type, init::RootOut { path, passphrase }).await?
+                    }
+                    None => init::init(&config, key_type).await?,
+                };
+                at.show(&made, &init_text(&made, out))
             }
+            Command::Ca(command) => at.ca(command).await,
             Command::Serve => {
                 telemetry::init();
                 serve(config).await
@@ -90,6 +92,25 @@ impl At<'_> {
             text.push_str(&format!("\nwarning: {warning}"));
         }
         self.show(&status, &text)
+    }
+
+    async fn ca(&self, command: CaCommand) -> Outcome<()> {
+        match command {
+            CaCommand::RenewSub { name, root_key, passphrase_file } => {
+                let (root_key, passphrase_file) = (root_key.as_deref(), passphrase_file.as_deref());
+                let renewed = offline_root::renew_sub(self.config, &name, root_key, passphrase_file).await?;
+                let text =
+                    format!("{}: serial {}, until {}", renewed.certificate.display(), renewed.serial, renewed.until);
+                self.show(&renewed, &text)
+            }
+            CaCommand::RootOut { out, passphrase_file } => {
+                let passphrase = new_passphrase(passphrase_file.as_deref())?;
+                offline_root::root_out(self.config, &out, &passphrase)?;
+                let text =
+                    format!("{}: the only copy of the root CA's key; keep it and its passphrase apart", out.display());
+                self.show(&json!({ "root_key": out }), &text)
+            }
+        }
     }
 
     async fn account(&self, command: Account) -> Outcome<()> {
@@ -165,6 +186,27 @@ impl At<'_> {
             }
         }
     }
+}
+
+fn new_passphrase(file: Option<&Path>) -> Outcome<Passphrase> {
+    Ok(Passphrase::get(file, "New passphrase of the root key: ", true)?)
+}
+
+fn init_text(made: &init::Made, out: bool) -> String {
+    let key = match &made.root_key {
+        Some(key) if out => format!(
+            "{} is the only copy of the root CA's key, which \"ca renew-sub\" needs alone: keep it and its passphrase apart \
+             (with both, every certificate could be forged)",
+            key.display()
+        ),
+        Some(key) => format!(
+            "{} is needed by \"ca renew-sub\" only: take it offline now (\"ca root-out FILE\" writes it, encrypted, to a \
+             medium that is kept apart; with it, every certificate could be forged)",
+            key.display()
+        ),
+        None => "the root CA's key is in the token, where the service could use it".to_owned(),
+    };
+    format!("root CA: {}\npin: {}\nfeed: {}\n\n{key}", made.root.display(), made.pin, made.feed)
 }
 
 fn request(asked: CreateGroup) -> CreateGroupRequest {

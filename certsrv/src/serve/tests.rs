@@ -1,6 +1,7 @@
 //! The service as a whole, in this process: real state directory, real TLS, real calls.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::string_slice)]
 
+mod ca_keys;
 mod enrolment;
 mod feed;
 mod harness;

@@ -76,8 +76,13 @@ impl Running {
 
     /// Starts the one that is in `dir`.
     pub(super) async fn start(dir: &TempDir) -> Self {
+        Self::start_with(dir, config(dir)).await
+    }
+
+    /// Starts the one that is in `dir`, configured in another way.
+    pub(super) async fn start_with(dir: &TempDir, config: Config) -> Self {
         let stop = CancellationToken::new();
-        let (app, identity, lock) = open(config(dir), stop.clone()).await.unwrap();
+        let (app, identity, lock) = open(config, stop.clone()).await.unwrap();
         let tls = acceptor(&identity, clients(&app)).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://{}", listener.local_addr().unwrap());
