@@ -73,6 +73,7 @@ fn each_borrowed_engine_is_named_where_it_belongs() {
         naming("lettre::")
     );
     assert!(naming("samael").is_empty(), "samael is certsrv's, for log-in");
+    assert_eq!(naming("cryptoki::"), BTreeSet::from(["libs/svc/src/keys/pkcs11.rs".to_owned()]), "cryptoki");
     let calls = naming("Command::new");
     assert!(calls.iter().all(|file| file.contains("tests")), "no service starts a program: {calls:?}");
 }
