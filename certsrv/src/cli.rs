@@ -10,10 +10,11 @@ use twinseal_proto::api::admin::certsrv::{JoinPolicy, RevocationReason};
 use twinseal_proto::api::services::ServiceRole;
 use twinseal_proto::feed::{ContentPolicy, History, PostLevel};
 use twinseal_proto::ids::{ListAddress, MailAddress};
+use twinseal_svc::exit;
 
 /// Twinseal's certificate server: accounts, groups, memberships, certificates, the signed feed.
 #[derive(Debug, Parser)]
-#[command(name = "twinseal-certsrv", version)]
+#[command(name = "twinseal-certsrv", version, after_help = exit::HELP)]
 pub struct Cli {
     /// Configuration file (TOML)
     #[arg(long, value_name = "FILE")]
@@ -23,6 +24,14 @@ pub struct Cli {
     json: bool,
     #[command(subcommand)]
     command: Command,
+}
+
+impl Cli {
+    /// Whether answers and errors are wanted as JSON.
+    #[must_use]
+    pub const fn json(&self) -> bool {
+        self.json
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -4,14 +4,14 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use std::process::ExitCode;
 use twinseal_certsrv::cli::Cli;
+use twinseal_svc::exit;
 
 fn main() -> ExitCode {
-    match run(Cli::parse()) {
+    let cli = Cli::parse();
+    let json = cli.json();
+    match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => exit::failed("", error.as_ref(), json),
     }
 }
 

@@ -11,11 +11,11 @@ use twinseal_proto::api::admin::{GetStatus, Nothing, Status};
 use twinseal_proto::encoding::Digest;
 use twinseal_svc::join::JoinArgs;
 use twinseal_svc::pins::{Peer, Pins};
-use twinseal_svc::{admin, durable, telemetry};
+use twinseal_svc::{admin, durable, exit, telemetry};
 
 /// The SMTP list exploder of Twinseal: it sees ciphertext only.
 #[derive(Debug, Parser)]
-#[command(name = "twinseal-exploder", version)]
+#[command(name = "twinseal-exploder", version, after_help = exit::HELP)]
 pub struct Arguments {
     /// Configuration file
     #[arg(long, global = true, default_value = "/etc/twinseal/exploder.toml")]
@@ -25,6 +25,14 @@ pub struct Arguments {
     json: bool,
     #[command(subcommand)]
     command: Command,
+}
+
+impl Arguments {
+    /// Whether answers and errors are wanted as JSON.
+    #[must_use]
+    pub const fn json(&self) -> bool {
+        self.json
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -22,11 +22,11 @@ use twinseal_svc::audit::{self, Audit};
 use twinseal_svc::join::{JoinArgs, join};
 use twinseal_svc::pins::{Peer, Pins};
 use twinseal_svc::tls::Identity;
-use twinseal_svc::{admin, telemetry};
+use twinseal_svc::{admin, exit, telemetry};
 
 /// The group key server of Twinseal.
 #[derive(Debug, Parser)]
-#[command(name = "twinseal-groupsrv", version)]
+#[command(name = "twinseal-groupsrv", version, after_help = exit::HELP)]
 struct Cli {
     /// Configuration file
     #[arg(long, global = true, default_value = "/etc/twinseal/groupsrv.toml")]
@@ -127,17 +127,21 @@ enum AuditCommand {
     },
 }
 
+/// The command line's definition, for manual pages and shell completion.
+#[must_use]
+pub fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    let json = cli.json;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("runtime");
     match runtime.and_then(|runtime| runtime.block_on(run(cli))) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("twinseal-groupsrv: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => exit::failed("twinseal-groupsrv: ", error.as_ref(), json),
     }
 }
 

@@ -4,6 +4,7 @@
 //! * [`tls`], [`http`], [`client`], [`admin`]: how services and administrators talk to each other.
 //! * [`join`], [`pins`], [`follow`]: how a service becomes certsrv's, whom it trusts, how it follows the feed.
 //! * [`durable`], [`commit`], [`store`], [`audit`]: every durable write goes through one of these.
+//! * [`exit`]: how the command lines end.
 //! * [`keys`]: private keys at rest.
 //! * [`colocation`]: whether services that should be apart are on one host.
 //! * [`failpoint`]: named steps at which the crash tests kill a daemon.
@@ -15,6 +16,7 @@ pub mod colocation;
 pub mod commit;
 pub mod config;
 pub mod durable;
+pub mod exit;
 pub mod failpoint;
 pub mod follow;
 pub mod http;
