@@ -33,6 +33,8 @@ pub(crate) struct App {
     pub(crate) hashing: Arc<Semaphore>,
     /// Guards [`LOGGING_IN`].
     pub(crate) logging_in: Semaphore,
+    /// Held by the one examination that runs.
+    pub(crate) examining: tokio::sync::Mutex<()>,
     /// Counters.
     pub(crate) metrics: Metrics,
     /// Cancelled when the service stops.

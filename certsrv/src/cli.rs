@@ -1,6 +1,7 @@
 //! The command line: what can be asked for. Everything but `init`, `serve` and `check-config` is a call on the admin
 //! socket of the running service.
 
+mod doctor;
 mod run;
 
 use crate::config::CaKeyType;
@@ -57,6 +58,12 @@ enum Command {
     CheckConfig,
     /// How the service is
     Status,
+    /// Looks whether the state is whole: logs, index, CAs, files. Exit code 0: it is; 1: see the findings; 2: could not look
+    Doctor {
+        /// Looks at a service that is stopped
+        #[arg(long)]
+        offline: bool,
+    },
     /// Accounts
     #[command(subcommand)]
     Account(Account),

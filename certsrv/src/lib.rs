@@ -19,6 +19,7 @@
 //! `enrol.rs` runs the steps for a member and is reached by EST (`est.rs`); `group_certificates.rs` for a list,
 //! `services.rs` for a service, `accounts.rs` for an import. An answer to a one-time token that was lost is given again
 //! in `again.rs`. `members.rs` and `groups.rs` are joining and leaving.
+//! `doctor/` looks whether all of it is whole.
 //! Every change is one of `change.rs`; what each consumer is told of it is decided in `views.rs`.
 
 mod accounts;
@@ -33,6 +34,7 @@ mod change;
 pub mod cli;
 pub mod config;
 mod decide;
+mod doctor;
 mod enrol;
 mod est;
 mod events;

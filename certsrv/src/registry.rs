@@ -1,6 +1,7 @@
 //! Steps 5 and 7: what certsrv knows, and [`Registry::commit`], the only way in which it changes.
 
 use crate::audit::{Actor, Record};
+use crate::change::Change;
 use crate::failure::{Failure, refuse};
 use crate::layout::Layout;
 use crate::log::line::FeedKey;
@@ -80,6 +81,12 @@ impl Registry {
         !self.stuck.load(Ordering::Acquire)
     }
 
+    /// Shows the index to `look` while nothing changes: commits wait. Blocks.
+    pub(crate) fn still<T>(&self, look: impl FnOnce(&Store) -> T) -> T {
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        look(&self.store)
+    }
+
     /// Changes the state, all or nothing: `decide` reads the view and pushes changes; they are audited, appended to the
     /// log, put into the index, and the consumers are woken. Returns what `decide` returned, and the feed's sequence
     /// with the changes in it. No change, no entry.
@@ -133,6 +140,16 @@ fn apply(mut tx: Tx<'_>, head: Head) -> Result<(), StoreError> {
 
 /// Brings the index to the end of the log.
 fn catch_up(layout: &Layout, key: &FeedKey, store: &Store) -> Result<crate::log::replay::Found, ReplayError> {
+    rebuild(layout, key, store, |_, _| Ok(()))
+}
+
+/// Brings the index in `store` to the end of the log, and shows each change to `see` before it is applied.
+pub(crate) fn rebuild(
+    layout: &Layout,
+    key: &FeedKey,
+    store: &Store,
+    mut see: impl FnMut(&Change, &Tx<'_>) -> Result<(), StoreError>,
+) -> Result<crate::log::replay::Found, ReplayError> {
     let applied = Tx::new(store).applied()?;
     let from = Head { sequence: applied.sequence, digest: applied.head };
     // Many commits in one batch: a rebuild would else wait for the disk at each.
@@ -140,6 +157,7 @@ fn catch_up(layout: &Layout, key: &FeedKey, store: &Store) -> Result<crate::log:
     let mut reached = from;
     let found = replay(&layout.feed(), key, from, |changes, head| {
         for change in &changes {
+            see(change, &tx)?;
             crate::apply::apply(change, &mut tx)?;
         }
         if head.sequence - reached.sequence >= 1000 {

@@ -1,7 +1,7 @@
 //! Every call that is served, and where.
 
 use crate::app::App;
-use crate::{accounts, est, feed, group_certificates, groups, members, publish, revoke, services, status};
+use crate::{accounts, doctor, est, feed, group_certificates, groups, members, publish, revoke, services, status};
 use axum::Router;
 use axum::routing::get;
 use std::sync::Arc;
@@ -42,5 +42,6 @@ pub(crate) fn admin(app: &Arc<App>) -> Router {
     let router = route::<admin::Revoke, _, _, _>(router, revoke::revoke);
     let router = route::<admin::ServiceToken, _, _, _>(router, services::token);
     let router = route::<admin::ListPins, _, _, _>(router, services::list);
+    let router = route::<admin::Doctor, _, _, _>(router, doctor::doctor);
     router.with_state(Arc::clone(app))
 }

@@ -47,6 +47,7 @@ pub(crate) async fn open(
         pin: identity.pin()?,
         hashing: Arc::new(Semaphore::new(HASHING)),
         logging_in: Semaphore::new(LOGGING_IN),
+        examining: tokio::sync::Mutex::new(()),
         metrics: Metrics::new()?,
         stop,
     };
@@ -88,4 +89,4 @@ pub(crate) async fn serve(config: Config) -> Result<(), StartError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

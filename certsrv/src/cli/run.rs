@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::json;
 use std::error::Error;
 use std::path::Path;
+use std::process::ExitCode;
 use twinseal_proto::api::Endpoint;
 use twinseal_proto::api::admin::certsrv::{
     AddAccounts, AddAccountsRequest, AddMembers, CreateGroup as CreateGroupCall, CreateGroupRequest, EnrolToken,
@@ -28,7 +29,14 @@ impl Cli {
     ///
     /// # Errors
     /// What went wrong and, where it helps, what to try.
-    pub async fn run(self) -> Outcome<()> {
+    pub async fn run(self) -> Outcome<ExitCode> {
+        if let Command::Doctor { offline } = self.command {
+            return Ok(super::doctor::run(&self.config, offline, self.json).await);
+        }
+        self.done().await.map(|()| ExitCode::SUCCESS)
+    }
+
+    async fn done(self) -> Outcome<()> {
         let config = Config::load(&self.config)?;
         let at = At { config: &config, json: self.json };
         match self.command {
@@ -51,6 +59,8 @@ impl Cli {
             }
             Command::CheckConfig => at.show(&json!({ "ok": true }), "the configuration is sound"),
             Command::Status => at.status().await,
+            // It has exit codes of its own.
+            Command::Doctor { .. } => Ok(()),
             Command::Account(command) => at.account(command).await,
             Command::Group(command) => at.group(command).await,
             Command::Member(command) => at.member(command).await,

@@ -72,6 +72,11 @@ impl FeedKey {
         UnixTime(self.newest.fetch_max(now.0, Ordering::AcqRel)).max(now)
     }
 
+    /// The newest date that was signed, or read in a verified entry; 1970 for none.
+    pub(crate) fn newest(&self) -> UnixTime {
+        UnixTime(self.newest.load(Ordering::Acquire))
+    }
+
     /// The feed.
     pub(crate) const fn feed(&self) -> FeedId {
         self.feed

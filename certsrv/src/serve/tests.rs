@@ -4,6 +4,6 @@
 mod ca_keys;
 mod enrolment;
 mod feed;
-mod harness;
+pub(crate) mod harness;
 mod rebuild;
 mod services;
