@@ -58,7 +58,8 @@ enum Command {
     CheckConfig,
     /// How the service is
     Status,
-    /// Looks whether the state is whole: logs, index, CAs, files. Exit code 0: it is; 1: see the findings; 2: could not look
+    /// Looks whether the state is whole: logs, index, CAs, files, clock; changes nothing
+    #[command(after_help = "Exit codes:\n   0  nothing found\n   1  findings\n   2  could not look")]
     Doctor {
         /// Looks at a service that is stopped
         #[arg(long)]
