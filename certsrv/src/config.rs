@@ -80,8 +80,10 @@ pub struct Config {
     pub credential_file: Option<PathBuf>,
     /// Kind of the CAs' keys; read by `init` only.
     pub ca_key_type: CaKeyType,
-    /// Life of the CAs' certificates in days; read by `init` only.
+    /// Life of the sub-CAs' certificates in days; read by `init` and `ca renew-sub` only.
     pub ca_days: u32,
+    /// Life of the root's certificate in days, never less than the sub-CAs'; read by `init` only.
+    pub root_days: u32,
     /// Life of members' certificates in days.
     pub member_days: u32,
     /// Life of lists' certificates in days.
@@ -109,6 +111,8 @@ impl Default for Config {
             credential_file: None,
             ca_key_type: CaKeyType::P256,
             ca_days: 3650,
+            // Twice as long: a sub-CA is renewed once at least.
+            root_days: 7300,
             member_days: 365,
             group_days: 365,
             service_days: 365,
@@ -153,7 +157,11 @@ impl Config {
                 "ca_keys",
                 "kind = \"file\" alone, or kind = \"pkcs11\" with module (an absolute path) and token are wanted",
             ),
-            ((30..=10_950).contains(&self.ca_days), "ca_days", "30 to 10950 are wanted"),
+            (
+                [self.ca_days, self.root_days].iter().all(|d| (30..=10_950).contains(d)),
+                "ca_days, root_days",
+                "30 to 10950 are wanted",
+            ),
             (
                 [self.member_days, self.group_days, self.service_days].iter().all(|d| (1..=825).contains(d)),
                 "member_days, group_days, service_days",

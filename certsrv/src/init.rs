@@ -127,7 +127,8 @@ async fn init_with(config: &Config, key_type: CaKeyType, root_out: Option<RootOu
     let profile = Profile::root(&config.ca_name);
     let keys = CaKeys::open(config)?;
     let (key, root_key) = root_key(&layout, &keys, key_type, root_out)?;
-    let root = Ca::root(key, &profile, Serial::from_random(random::octets()?), now, config.ca_days)?;
+    let days = config.root_days.max(config.ca_days);
+    let root = Ca::root(key, &profile, Serial::from_random(random::octets()?), now, days)?;
     root.save(&layout.ca(), ROOT)?;
     let mut services = None;
     for purpose in SUB_CAS {

@@ -1,7 +1,7 @@
 //! The certificate server's program.
 
-use anyhow::Context as _;
 use clap::Parser as _;
+use std::error::Error;
 use std::process::ExitCode;
 use twinseal_certsrv::cli::Cli;
 use twinseal_svc::exit;
@@ -11,11 +11,10 @@ fn main() -> ExitCode {
     let json = cli.json();
     match run(cli) {
         Ok(code) => code,
-        Err(error) => exit::failed("", error.as_ref(), json),
+        Err(error) => exit::failed("", &*error, json),
     }
 }
 
-fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("runtime")?;
-    runtime.block_on(cli.run()).map_err(anyhow::Error::from_boxed)
+fn run(cli: Cli) -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(cli.run())
 }

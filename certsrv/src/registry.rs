@@ -140,7 +140,12 @@ fn apply(mut tx: Tx<'_>, head: Head) -> Result<(), StoreError> {
 
 /// Brings the index to the end of the log.
 fn catch_up(layout: &Layout, key: &FeedKey, store: &Store) -> Result<crate::log::replay::Found, ReplayError> {
-    rebuild(layout, key, store, |_, _| Ok(()))
+    let from = Tx::new(store).applied()?.sequence;
+    let found = rebuild(layout, key, store, |_, _| Ok(()))?;
+    if found.head.sequence != from {
+        tracing::info!(from, to = found.head.sequence, "index brought to the end of the feed log");
+    }
+    Ok(found)
 }
 
 /// Brings the index in `store` to the end of the log, and shows each change to `see` before it is applied.
@@ -168,7 +173,6 @@ pub(crate) fn rebuild(
     })?;
     if found.head != reached {
         apply(tx, found.head)?;
-        tracing::info!(from = from.sequence, to = found.head.sequence, "index brought to the end of the feed log");
     }
     Ok(found)
 }

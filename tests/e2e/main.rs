@@ -12,4 +12,5 @@ mod matrix;
 mod outage;
 mod refusals;
 mod support;
+mod tools;
 mod wrong_key;
