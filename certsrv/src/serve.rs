@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use twinseal_svc::audit::Audit;
 use twinseal_svc::listen::Sockets;
 use twinseal_svc::tls::{Clients, Identity, acceptor};
-use twinseal_svc::{admin, http, shutdown};
+use twinseal_svc::{admin, http, keys, shutdown};
 
 /// What keeps the service from starting.
 pub(crate) type StartError = Box<dyn Error + Send + Sync>;
@@ -69,6 +69,7 @@ pub(crate) fn clients(app: &App) -> Clients {
 /// # Errors
 /// What kept it from starting.
 pub(crate) async fn serve(config: Config) -> Result<(), StartError> {
+    keys::no_core_files()?;
     let stop = shutdown::on_signals()?;
     let mut sockets = Sockets::from_env();
     let (app, identity, _lock) = open(config, stop.clone()).await?;

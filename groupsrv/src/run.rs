@@ -30,7 +30,7 @@ use twinseal_svc::join::FeedTrust;
 use twinseal_svc::listen::Sockets;
 use twinseal_svc::pins::{Peer, Pins};
 use twinseal_svc::tls::{Clients, Identity, acceptor};
-use twinseal_svc::{admin, colocation, durable, http, shutdown, telemetry};
+use twinseal_svc::{admin, colocation, durable, http, keys, shutdown, telemetry};
 
 /// Takes the lock of the state directory.
 ///
@@ -49,9 +49,7 @@ pub(crate) fn lock(state: &Path) -> Result<std::fs::File> {
 /// # Errors
 /// What keeps it from starting; once it runs it does not fail.
 pub(crate) async fn serve(config: Config) -> Result<()> {
-    // Before any key is read: memory is never written to a core file.
-    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
-    rustix::process::setrlimit(rustix::process::Resource::Core, none).context("no core files")?;
+    keys::no_core_files().context("no core files")?;
     let _lock = lock(&config.state)?;
     let mut sockets = Sockets::from_env();
     let https = sockets.tcp("https", Some(&config.listen))?.ok_or_else(|| anyhow!("no socket https"))?;

@@ -1,4 +1,4 @@
-//! Plumbing that the three daemons share. Nothing in here knows what a message, a key or an account is.
+//! Plumbing that the three daemons share. Nothing in here knows what a message, a group or an account is.
 //!
 //! * [`config`], [`telemetry`], [`shutdown`], [`listen`]: how a daemon starts, says that it is ready, and stops.
 //! * [`tls`], [`http`], [`client`], [`admin`]: how services and administrators talk to each other.

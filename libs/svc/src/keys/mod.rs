@@ -16,6 +16,16 @@ use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::{HasPublic, Id, PKey, PKeyRef, Private};
 use openssl::sign::Signer;
+use std::io;
+
+/// Keeps this process's memory out of core files. Called before any key is read.
+///
+/// # Errors
+/// The I/O error of setting the limit.
+pub fn no_core_files() -> io::Result<()> {
+    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+    Ok(rustix::process::setrlimit(rustix::process::Resource::Core, none)?)
+}
 
 /// The kinds of signing keys, and so the signature algorithm: always with SHA-256.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
