@@ -2,7 +2,7 @@
 //! do not travel; the other question, opening a wrapped key, is `twinseal_proto::cms::unwrap::PrivateKeyOps`).
 //!
 //! * [`credential`]: the 32 octets under which everything secret in a state directory is sealed.
-//! * [`file`]: a signing key in a file that is sealed under the credential.
+//! * [`mod@file`]: a signing key in a file that is sealed under the credential.
 //! * [`pkcs11`]: a signing key in a token.
 //! * [`passphrase`]: a signing key that is carried on a medium: PKCS #8, encrypted under a passphrase.
 
