@@ -33,6 +33,9 @@ pub(crate) enum CaKeyError {
     /// The file that the root's key was carried in, or its passphrase.
     #[error(transparent)]
     Passphrase(#[from] PassphraseError),
+    /// The root's key is encrypted already.
+    #[error("{0}: encrypted under a passphrase already\ntry: move the file")]
+    Encrypted(PathBuf),
     /// The key itself, or the token.
     #[error(transparent)]
     Signing(#[from] SigningError),
@@ -170,6 +173,19 @@ pub(crate) fn new_key(key_type: CaKeyType) -> Result<SoftwareSigner, CaKeyError>
     Ok(SoftwareSigner::new(key)?)
 }
 
+/// Reads the root's key from a file that is sealed under this service's credential, or in plain PEM as older versions
+/// left it; `None` for one that needs a passphrase. The file is left as it is.
+pub(crate) fn root_without_passphrase(path: &Path, config: &Config) -> Result<Option<SoftwareSigner>, CaKeyError> {
+    let octets = durable::read_secret(path)?;
+    if octets.starts_with(b"{") {
+        return Ok(Some(file::open(path, ROOT, &Credential::load(place(config))?)?));
+    }
+    if file::is_plain(path)? {
+        return Ok(Some(SoftwareSigner::new(PKey::private_key_from_pem(&octets)?)?));
+    }
+    Ok(None)
+}
+
 /// Reads the root's key from a file that was kept apart: encrypted under a passphrase, sealed under this service's
 /// credential, or in plain PEM as older versions left it.
 pub(crate) fn carried_root(
@@ -177,12 +193,8 @@ pub(crate) fn carried_root(
     passphrase_file: Option<&Path>,
     config: &Config,
 ) -> Result<Box<dyn SigningKey>, CaKeyError> {
-    let octets = durable::read_secret(path)?;
-    if octets.starts_with(b"{") {
-        return Ok(Box::new(file::open(path, ROOT, &Credential::load(place(config))?)?));
-    }
-    if file::is_plain(path)? {
-        return Ok(Box::new(SoftwareSigner::new(PKey::private_key_from_pem(&octets)?)?));
+    if let Some(key) = root_without_passphrase(path, config)? {
+        return Ok(Box::new(key));
     }
     let passphrase = Passphrase::get(passphrase_file, "Passphrase of the root key: ", false)?;
     Ok(Box::new(passphrase::read(path, &passphrase)?))

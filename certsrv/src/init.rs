@@ -11,6 +11,7 @@ use crate::config::{CaKeyType, Config};
 use crate::identity::{self, IdentityError};
 use crate::layout::Layout;
 use crate::log::line::FeedKey;
+use crate::offline_root::outside;
 use crate::random;
 use openssl::error::ErrorStack;
 use openssl::pkey::PKey;
@@ -156,10 +157,7 @@ fn root_key(
         let key = keys.make(ROOT, key_type)?;
         return Ok((key, inside.exists().then_some(inside)));
     };
-    let path = std::path::absolute(&path).map_err(|source| InitError::File { path: path.clone(), source })?;
-    if path.starts_with(layout.state()) {
-        return Err(InitError::RootInside(path));
-    }
+    let path = outside(layout, &path)?;
     let key = new_key(key_type)?;
     passphrase::write(&path, &key, &passphrase).map_err(CaKeyError::from)?;
     match std::fs::remove_file(&inside) {

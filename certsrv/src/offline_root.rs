@@ -2,10 +2,11 @@
 //! the moment in which a sub-CA's certificate is renewed. Both while the service is stopped.
 
 use crate::audit::{Actor, Record};
-use crate::ca_keys::{CaKeyError, CaKeys, ROOT, carried_root, key_path};
+use crate::ca_keys::{CaKeyError, CaKeys, ROOT, carried_root, key_path, root_without_passphrase};
 use crate::cert::ca::{Ca, load_certificate};
 use crate::cert::profile::Profile;
 use crate::cert::serial::Serial;
+use crate::cert::tbs;
 use crate::config::Config;
 use crate::identity::IdentityError;
 use crate::init::{InitError, SUB_CAS, load_feed_key, lock};
@@ -18,9 +19,8 @@ use twinseal_proto::encoding::B64;
 use twinseal_proto::time::UnixTime;
 use twinseal_svc::audit::Audit;
 use twinseal_svc::durable;
-use twinseal_svc::keys::credential::Credential;
+use twinseal_svc::keys::SigningKey;
 use twinseal_svc::keys::passphrase::{self, Passphrase};
-use twinseal_svc::keys::{SigningKey, file};
 
 /// A sub-CA's new certificate.
 #[derive(Debug, Serialize)]
@@ -56,16 +56,16 @@ pub(crate) async fn renew_sub(
     let now = UnixTime::now();
     let serial = Serial::from_random(random::octets()?);
     let profile = Profile::sub_ca(&config.ca_name, name);
+    // Of another name it would not be the issuer of what this sub-CA has signed.
+    if tbs::name(&profile.common_name) != present.name() {
+        return Err(InitError::OtherName(name.to_owned()));
+    }
     let prepared = root.prepare(&profile, present.spki(), serial, now, config.ca_days)?;
     let until = prepared.until;
     let audit = Audit::open(&layout.audit())?;
     let record = Record::intent(now, &Actor::Administrator, None, &serial, B64(prepared.tbs.clone()));
     audit.record(&record).await.map_err(IdentityError::from)?;
     let renewed = Ca::new(keys.load(name)?, root.issue(prepared)?)?;
-    // Of another name it would not be the issuer of what this sub-CA has signed.
-    if renewed.name() != present.name() {
-        return Err(InitError::OtherName(name.to_owned()));
-    }
     renewed.save(&dir, name)?;
     Ok(Renewed { certificate: dir.join(format!("{name}.pem")), serial, until })
 }
@@ -76,13 +76,25 @@ pub(crate) fn root_out(config: &Config, out: &Path, passphrase: &Passphrase) -> 
     let _lock = lock(&layout)?;
     let path = key_path(&layout.ca(), ROOT);
     let failed = |source| InitError::File { path: path.clone(), source };
-    let credential = Credential::load(crate::ca_keys::place(config)).map_err(CaKeyError::from)?;
-    let key = file::open(&path, ROOT, &credential).map_err(CaKeyError::from)?;
-    passphrase::write(out, &key, passphrase).map_err(CaKeyError::from)?;
+    let out = outside(&layout, out)?;
+    let key = root_without_passphrase(&path, config)?.ok_or_else(|| CaKeyError::Encrypted(path.clone()))?;
+    passphrase::write(&out, &key, passphrase).map_err(CaKeyError::from)?;
     // Read back before the only other copy goes.
-    passphrase::read(out, passphrase).map_err(CaKeyError::from)?;
+    passphrase::read(&out, passphrase).map_err(CaKeyError::from)?;
     std::fs::remove_file(&path).map_err(failed)?;
     durable::sync_dir(&layout.ca()).map_err(failed)
+}
+
+/// The absolute form of `path`, which must not be in the state directory.
+pub(crate) fn outside(layout: &Layout, path: &Path) -> Result<PathBuf, InitError> {
+    let failed = |source| InitError::File { path: path.to_owned(), source };
+    let absolute = std::path::absolute(path).map_err(failed)?;
+    // Links and ".." are followed: it is the place that counts.
+    let dir = absolute.parent().unwrap_or(&absolute).canonicalize().map_err(failed)?;
+    if dir.starts_with(layout.state().canonicalize().map_err(failed)?) {
+        return Err(InitError::RootInside(absolute));
+    }
+    Ok(absolute)
 }
 
 /// What an administrator should see to about the CAs, as (what, where, what to do).

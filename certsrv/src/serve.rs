@@ -90,4 +90,4 @@ pub(crate) async fn serve(config: Config) -> Result<(), StartError> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

@@ -12,8 +12,6 @@ mod cas;
 mod files;
 mod history;
 mod index;
-#[cfg(test)]
-mod tests;
 
 use crate::app::App;
 use crate::ca_keys::CaKeys;

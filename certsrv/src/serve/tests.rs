@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::string_slice)]
 
 mod ca_keys;
+mod doctor;
 mod enrolment;
 mod feed;
-pub(crate) mod harness;
+mod harness;
 mod rebuild;
 mod services;

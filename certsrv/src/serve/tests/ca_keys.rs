@@ -168,10 +168,18 @@ async fn a_root_key_in_the_state_directory_is_warned_of_and_taken_out() {
     let spki = CaKeys::open(&config).unwrap().load(ROOT).unwrap().spki().to_vec();
     let (file, secret) = passphrase(&dir, "correct horse battery");
     let out = dir.path().join("root.key");
+    let inside = root_out(&config, &config.state.join("ca/other.key"), &secret);
+    assert!(matches!(inside, Err(InitError::RootInside(_))));
+    // As an older version left it, and sealed.
+    let sealed = std::fs::read(config.state.join("ca/root.key")).unwrap();
+    make_plain(&config, ROOT);
+    root_out(&config, &dir.path().join("older.key"), &secret).unwrap();
+    durable::replace(&config.state.join("ca/root.key"), &sealed).unwrap();
     root_out(&config, &out, &secret).unwrap();
     assert!(warnings(&config, now()).is_empty());
-    let carried = crate::ca_keys::carried_root(&out, Some(&file), &config).unwrap();
-    assert_eq!(carried.spki(), spki);
+    for out in [&out, &dir.path().join("older.key")] {
+        assert_eq!(crate::ca_keys::carried_root(out, Some(&file), &config).unwrap().spki(), spki);
+    }
     assert!(root_out(&config, &dir.path().join("again.key"), &secret).is_err(), "there is none any more");
     assert!(matches!(Passphrase::get(Some(&dir.path().join("none")), "", false), Err(PassphraseError::File(..))));
     assert!(Ca::load(&config.state.join("ca"), ROOT, &CaKeys::open(&config).unwrap()).is_err());

@@ -32,9 +32,9 @@ use twinseal_svc::tls::{Identity, acceptor, connector};
 use twinseal_svc::{admin, durable, http};
 
 /// A certsrv that runs.
-pub(crate) struct Running {
-    pub(crate) app: Arc<App>,
-    pub(crate) url: String,
+pub(super) struct Running {
+    pub(super) app: Arc<App>,
+    pub(super) url: String,
     admin: PathBuf,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
@@ -42,20 +42,20 @@ pub(crate) struct Running {
 }
 
 /// A service that joined.
-pub(crate) struct Joined {
-    pub(crate) client: Client,
-    pub(crate) trust: FeedTrust,
-    pub(crate) pin: Digest,
+pub(super) struct Joined {
+    pub(super) client: Client,
+    pub(super) trust: FeedTrust,
+    pub(super) pin: Digest,
     _dir: TempDir,
 }
 
 impl Joined {
-    pub(crate) fn feed_key(&self) -> PKey<Public> {
+    pub(super) fn feed_key(&self) -> PKey<Public> {
         self.trust.key().unwrap()
     }
 }
 
-pub(crate) fn config(dir: &TempDir) -> Config {
+pub(super) fn config(dir: &TempDir) -> Config {
     Config {
         state: dir.path().join("state"),
         admin_socket: dir.path().join("admin.sock"),
@@ -68,19 +68,19 @@ pub(crate) fn config(dir: &TempDir) -> Config {
 
 impl Running {
     /// Initialises and starts one in `dir`.
-    pub(crate) async fn new(dir: &TempDir) -> Self {
+    pub(super) async fn new(dir: &TempDir) -> Self {
         let config = config(dir);
         init::init(&config, config.ca_key_type).await.unwrap();
         Self::start(dir).await
     }
 
     /// Starts the one that is in `dir`.
-    pub(crate) async fn start(dir: &TempDir) -> Self {
+    pub(super) async fn start(dir: &TempDir) -> Self {
         Self::start_with(dir, config(dir)).await
     }
 
     /// Starts the one that is in `dir`, configured in another way.
-    pub(crate) async fn start_with(dir: &TempDir, config: Config) -> Self {
+    pub(super) async fn start_with(dir: &TempDir, config: Config) -> Self {
         let stop = CancellationToken::new();
         let (app, identity, lock) = open(config, stop.clone()).await.unwrap();
         let tls = acceptor(&identity, clients(&app)).unwrap();
@@ -96,7 +96,7 @@ impl Running {
         Self { app, url, admin, stop, tasks, _lock: lock }
     }
 
-    pub(crate) async fn stop(self) {
+    pub(super) async fn stop(self) {
         self.stop.cancel();
         for task in self.tasks {
             task.await.unwrap();
@@ -104,12 +104,12 @@ impl Running {
     }
 
     /// An administrator's call.
-    pub(crate) async fn admin<E: Endpoint>(&self, request: &E::Request) -> Result<E::Response, String> {
+    pub(super) async fn admin<E: Endpoint>(&self, request: &E::Request) -> Result<E::Response, String> {
         admin::call::<E>(&self.admin, request).await.map_err(|e| e.to_string())
     }
 
     /// Makes an account; with a key, it is certified at once.
-    pub(crate) async fn account(&self, name: &str, key: Option<&PKey<Private>>) -> Option<X509> {
+    pub(super) async fn account(&self, name: &str, key: Option<&PKey<Private>>) -> Option<X509> {
         let account = NewAccount {
             address: crate::tests::address(name),
             password: Some(format!("password of {name}")),
@@ -119,27 +119,27 @@ impl Running {
         added.certificates.remove(0).map(|der| X509::from_der(der.as_ref()).unwrap())
     }
 
-    pub(crate) async fn group(&self, list: &str, owner: &str, policy: JoinPolicy) -> Group {
+    pub(super) async fn group(&self, list: &str, owner: &str, policy: JoinPolicy) -> Group {
         self.admin::<CreateGroup>(&group_request(list, owner, policy)).await.unwrap()
     }
 
-    pub(crate) async fn put_in(&self, list: &str, names: &[&str]) {
+    pub(super) async fn put_in(&self, list: &str, names: &[&str]) {
         let addresses: Vec<MailAddress> = names.iter().map(|name| crate::tests::address(name)).collect();
         self.admin::<AddMembers>(&MembersRequest { list: list.parse().unwrap(), addresses }).await.unwrap();
     }
 
-    pub(crate) async fn members(&self, list: &str) -> Vec<Member> {
+    pub(super) async fn members(&self, list: &str) -> Vec<Member> {
         let list: ListAddress = list.parse().unwrap();
         self.admin::<ListMembers>(&ListMembersRequest { list }).await.unwrap()
     }
 
-    pub(crate) async fn enrol_token(&self, name: &str) -> String {
+    pub(super) async fn enrol_token(&self, name: &str) -> String {
         let request = EnrolTokenRequest { address: crate::tests::address(name) };
         self.admin::<EnrolToken>(&request).await.unwrap().token
     }
 
     /// Lets a service join, as it would itself.
-    pub(crate) async fn join(&self, role: ServiceRole) -> Joined {
+    pub(super) async fn join(&self, role: ServiceRole) -> Joined {
         let dir = tempfile::tempdir().unwrap();
         let args = self.join_args(&dir, role).await;
         let state = dir.path().join("state");
@@ -150,7 +150,7 @@ impl Running {
     }
 
     /// What a service needs to join once.
-    pub(crate) async fn join_args(&self, dir: &TempDir, role: ServiceRole) -> JoinArgs {
+    pub(super) async fn join_args(&self, dir: &TempDir, role: ServiceRole) -> JoinArgs {
         let issued = self.admin::<ServiceToken>(&ServiceTokenRequest { role }).await.unwrap();
         let (token_file, root) = (dir.path().join("token"), dir.path().join("root.pem"));
         durable::replace(&token_file, issued.token.as_bytes()).unwrap();
@@ -165,14 +165,14 @@ impl Running {
     }
 
     /// A caller with this certificate, or with none.
-    pub(crate) fn client(&self, own: Option<(&PKey<Private>, &X509)>) -> Client {
+    pub(super) fn client(&self, own: Option<(&PKey<Private>, &X509)>) -> Client {
         let identity =
             own.map(|(key, certificate)| Identity::new(key.clone(), vec![certificate.clone()], self.app.root.clone()));
         Client::pinned(&self.url, &self.app.root, self.app.pin, identity.as_ref()).unwrap()
     }
 
     /// A plain HTTP/1.1 request as a stock client sends it: status, header section, body.
-    pub(crate) async fn plain(&self, method: &str, path: &str, fields: &str, body: &str) -> (u16, String, String) {
+    pub(super) async fn plain(&self, method: &str, path: &str, fields: &str, body: &str) -> (u16, String, String) {
         let tls = connector(&self.app.root, self.app.pin, None).unwrap();
         let address = self.url.trim_start_matches("https://").to_owned();
         let request = format!(
@@ -195,7 +195,7 @@ impl Running {
     }
 
     /// Enrols over EST; the certificate, or the problem.
-    pub(crate) async fn enrol(&self, authorization: &str, csr: &[u8]) -> Result<X509, Problem> {
+    pub(super) async fn enrol(&self, authorization: &str, csr: &[u8]) -> Result<X509, Problem> {
         let fields = format!("Authorization: {authorization}\r\nContent-Type: application/pkcs10\r\n");
         let path = twinseal_proto::api::enrol::SIMPLE_ENROLL;
         let (status, head, body) = self.plain("POST", path, &fields, &STANDARD.encode(csr)).await;
@@ -210,18 +210,18 @@ impl Running {
 }
 
 /// The certificates in a base64 certs-only message.
-pub(crate) fn certificates(body: &str) -> Vec<X509> {
+pub(super) fn certificates(body: &str) -> Vec<X509> {
     let text: String = body.split_whitespace().collect();
     let message = Pkcs7::from_der(&STANDARD.decode(text).unwrap()).unwrap();
     message.signed().unwrap().certificates().unwrap().iter().map(|c| c.to_owned()).collect()
 }
 
-pub(crate) fn basic(name: &str) -> String {
+pub(super) fn basic(name: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{name}@members.test:password of {name}")))
 }
 
 /// A call that should answer soon.
-pub(crate) async fn call<E: Endpoint>(client: &Client, request: &E::Request) -> Result<E::Response, Problem> {
+pub(super) async fn call<E: Endpoint>(client: &Client, request: &E::Request) -> Result<E::Response, Problem> {
     client.call::<E>(request, Duration::from_secs(20)).await.map_err(|error| match error {
         CallError::Refused(problem) => problem,
         CallError::Away(why) => panic!("{why}"),
@@ -229,13 +229,13 @@ pub(crate) async fn call<E: Endpoint>(client: &Client, request: &E::Request) -> 
 }
 
 /// A key with a request for this member.
-pub(crate) fn key_and_csr(name: &str) -> (PKey<Private>, Vec<u8>) {
+pub(super) fn key_and_csr(name: &str) -> (PKey<Private>, Vec<u8>) {
     let key = ec_key();
     let csr = crate::tests::csr(&key, &[&format!("email:{name}@members.test")]);
     (key, csr)
 }
 
-pub(crate) fn group_request(list: &str, owner: &str, policy: JoinPolicy) -> CreateGroupRequest {
+pub(super) fn group_request(list: &str, owner: &str, policy: JoinPolicy) -> CreateGroupRequest {
     CreateGroupRequest {
         list: list.parse().unwrap(),
         owner: crate::tests::address(owner),

@@ -1,14 +1,13 @@
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-use super::{DoctorError, offline};
+use super::harness::{Running, basic, config, key_and_csr};
 use crate::audit::Actor;
 use crate::change::Change;
 use crate::config::Config;
+use crate::doctor::{DoctorError, offline};
 use crate::init::{InitError, load_feed_key};
 use crate::layout::Layout;
 use crate::log::FeedLog;
 use crate::log::replay::replay;
 use crate::registry::rebuild;
-use crate::serve::tests::harness::{Running, basic, config, key_and_csr};
 use crate::store::Told;
 use crate::tests::address;
 use std::fs::{self, Permissions};
