@@ -4,6 +4,7 @@ use crate::cert::ca::Ca;
 use crate::config::Config;
 use crate::events::Metrics;
 use crate::registry::Registry;
+use crate::snapshot::Snapshots;
 use openssl::x509::X509;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -33,6 +34,8 @@ pub(crate) struct App {
     pub(crate) hashing: Arc<Semaphore>,
     /// Guards [`LOGGING_IN`].
     pub(crate) logging_in: Semaphore,
+    /// Snapshots of the feed that are being fetched.
+    pub(crate) snapshots: Snapshots,
     /// Counters.
     pub(crate) metrics: Metrics,
     /// Cancelled when the service stops.

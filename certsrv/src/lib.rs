@@ -17,7 +17,8 @@
 //!
 //! `enrol.rs` runs the steps for a member and is reached by EST (`est.rs`); `group_certificates.rs` for a list,
 //! `services.rs` for a service, `accounts.rs` for an import. An answer to a one-time token that was lost is given again
-//! in `again.rs`. `members.rs` and `groups.rs` are joining and leaving.
+//! in `again.rs`. A consumer that cannot go through the entries takes `snapshot.rs`; `backup.rs` and `restore.rs` keep the
+//! log and the keys beyond this host. `members.rs` and `groups.rs` are joining and leaving.
 //! Every change is one of `change.rs`; what each consumer is told of it is decided in `views.rs`.
 
 mod accounts;
@@ -26,6 +27,7 @@ mod app;
 mod apply;
 mod audit;
 mod authn;
+mod backup;
 mod cert;
 mod change;
 pub mod cli;
@@ -48,11 +50,13 @@ mod parallel;
 mod publish;
 mod random;
 mod registry;
+mod restore;
 mod revoke;
 mod router;
 mod rows;
 mod serve;
 mod services;
+mod snapshot;
 mod status;
 mod store;
 #[cfg(test)]

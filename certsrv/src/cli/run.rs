@@ -1,10 +1,10 @@
 //! Doing what the command line asks for, and showing the answer to people or as JSON.
 
-use super::{Account, Cli, Command, CreateGroup, Group, Member, Service};
+use super::{Account, Cli, Command, CreateGroup, Feed, Group, Member, Service};
 use crate::config::Config;
-use crate::init;
 use crate::layout::Layout;
 use crate::serve::serve;
+use crate::{backup, init, restore};
 use serde::Serialize;
 use serde_json::json;
 use std::error::Error;
@@ -15,6 +15,7 @@ use twinseal_proto::api::admin::certsrv::{
     EnrolTokenRequest, ListGroups, ListMembers, ListMembersRequest, ListPins, MembersRequest, NewAccount,
     RemoveMembers, Revoke, RevokeRequest, ServiceToken, ServiceTokenRequest,
 };
+use twinseal_proto::api::admin::feed::RotateFeedKey;
 use twinseal_proto::api::admin::{GetStatus, Nothing};
 use twinseal_proto::feed::{DeliveryMode, ListSettings};
 use twinseal_svc::{admin, durable, telemetry};
@@ -53,6 +54,15 @@ impl Cli {
             Command::Group(command) => at.group(command).await,
             Command::Member(command) => at.member(command).await,
             Command::Service(command) => at.service(command).await,
+            Command::Feed(Feed::RotateKey) => {
+                let rotated = at.call::<RotateFeedKey>(&Nothing {}).await?;
+                at.show(&rotated, &format!("another key signs the feed after entry {}", rotated.sequence))
+            }
+            Command::Backup { out } => at.backup(&out).await,
+            Command::Restore { from, generation } => {
+                let restored = restore::restore(&config, &from, generation).await?;
+                at.show(&restored, &after_restore(&restored))
+            }
             Command::Revoke { serial, reason } => {
                 let changed = at.call::<Revoke>(&RevokeRequest { serial, reason }).await?;
                 at.show(&changed, &format!("revoked (feed at {})", changed.sequence))
@@ -90,6 +100,18 @@ impl At<'_> {
             text.push_str(&format!("\nwarning: {warning}"));
         }
         self.show(&status, &text)
+    }
+
+    async fn backup(&self, out: &Path) -> Outcome<()> {
+        let made = backup::take(&self.config.admin_socket, &self.config.state, out).await?;
+        let text = format!(
+            "backup of entry {} (generation {}) in {}\n\nthe private keys of the CAs and of the feed are in it: whoever \
+             has it can forge every certificate. Keep it encrypted, and away from this host",
+            made.sequence,
+            made.generation,
+            out.display()
+        );
+        self.show(&made, &text)
     }
 
     async fn account(&self, command: Account) -> Outcome<()> {
@@ -165,6 +187,23 @@ impl At<'_> {
             }
         }
     }
+}
+
+/// What the administrators have to do now.
+fn after_restore(restored: &restore::Restored) -> String {
+    let restore::Restored { generation, sequence, backup_sequence, backup_made, key } = restored;
+    let key = serde_json::to_value(key).ok();
+    let key = key.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default();
+    format!(
+        "generation {generation} of the feed begins with entry {sequence}, behind entry {backup_sequence} of the backup\n\n\
+         What was done since the backup was made ({backup_made}) is undone: who was removed is a member again, what was \
+         revoked is good again, and one-time tokens are good no longer. Start certsrv and do it again, first of all \
+         removals and revocations. Until the next step nobody acts on any of it.\n\n\
+         Then, on groupsrv and on every exploder, each administrator accepts the generation:\n\
+         twinseal-groupsrv feed accept-generation {generation}\n\
+         twinseal-exploder feed accept-generation {generation}\n\n\
+         If the feed key was replaced after the backup was made, they say so by adding: --key {key}"
+    )
 }
 
 fn request(asked: CreateGroup) -> CreateGroupRequest {

@@ -24,7 +24,7 @@ pub enum TrustError {
         present: u64,
     },
     /// No Ed25519 key.
-    #[error("the key is no feed key: the base64 text that certsrv's restore or status shows is wanted")]
+    #[error("the key is no feed key: the base64 text that certsrv's restore shows is wanted")]
     Key,
     /// `feed.json`.
     #[error("feed.json: {0}")]
