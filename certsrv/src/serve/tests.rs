@@ -4,5 +4,6 @@
 mod enrolment;
 mod feed;
 mod harness;
+mod keeping;
 mod rebuild;
 mod services;
