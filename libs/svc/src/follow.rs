@@ -118,7 +118,9 @@ pub async fn follow<R: Roster>(
             () = stop.cancelled() => return,
         };
         match step {
-            Ok(more) => {
+            // What is trusted has changed: asked anew, under it.
+            Ok(Step::Told) => wait = 0,
+            Ok(step) => {
                 backoff = BACKOFF.0;
                 follower.followed.calm();
                 news();
@@ -126,7 +128,7 @@ pub async fn follow<R: Roster>(
                     let pause = EMPTY_POLL.saturating_sub(asked.elapsed());
                     tokio::select! { () = tokio::time::sleep(pause) => {}, () = stop.cancelled() => return }
                 }
-                wait = if more { 0 } else { POLL_SECONDS };
+                wait = if step == Step::More { 0 } else { POLL_SECONDS };
             }
             Err(error) => {
                 match &error {
@@ -157,24 +159,34 @@ struct Follower<R> {
     newest: UnixTime,
 }
 
+/// What came of a step that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// There is more to come at once.
+    More,
+    /// There is nothing more for now.
+    End,
+    /// Nothing: an administrator changed what is trusted.
+    Told,
+}
+
 impl<R: Roster> Follower<R> {
-    /// One page, or a snapshot. `true`: there is more to come at once.
-    async fn step(&mut self, wait: u64) -> Result<bool, FollowError> {
+    /// One page, or a snapshot.
+    async fn step(&mut self, wait: u64) -> Result<Step, FollowError> {
         let trust = self.followed.trust();
         let key = trust.key()?;
         let start = self.place(trust.generation);
         if trust.resync {
-            return self.begin_anew(start, key).await.map(|()| true);
+            return self.begin_anew(start, key).await.map(|()| Step::More);
         }
         let asked = Instant::now();
         let request = FeedRequest { after: start.sequence, wait };
         let page = tokio::select! {
             page = self.client.call::<Feed>(&request, Duration::from_secs(wait + 10)) => page?,
-            // What is trusted has changed.
-            () = self.followed.told() => return Ok(true),
+            () = self.followed.told() => return Ok(Step::Told),
         };
         if start.sequence == 0 && is_long(&page) {
-            return self.begin_anew(start, key).await.map(|()| true);
+            return self.begin_anew(start, key).await.map(|()| Step::More);
         }
         let mut cursor = start.clone();
         let (changes, renewed) = match take::<R>(&mut cursor, &page, &key) {
@@ -183,7 +195,7 @@ impl<R: Roster> Follower<R> {
             Err(error) if start.sequence == 0 || start.is_behind() => {
                 return match self.begin_anew(start, key).await {
                     Err(FollowError::Call(_)) => Err(error.into()),
-                    other => other.map(|()| true),
+                    other => other.map(|()| Step::More),
                 };
             }
             Err(error) => return Err(error.into()),
@@ -198,7 +210,7 @@ impl<R: Roster> Follower<R> {
         if let Some(seconds) = renewed {
             self.lease.renew(asked, seconds);
         }
-        Ok(entries && renewed.is_none())
+        Ok(if entries && renewed.is_none() { Step::More } else { Step::End })
     }
 
     /// Where the roster is, with the newest heartbeat, and how far it may go.

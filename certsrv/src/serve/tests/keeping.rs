@@ -3,6 +3,7 @@
 use super::harness::{Joined, Running, call, config, key_and_csr};
 use crate::backup::{self, BackupError, MANIFEST, Manifest};
 use crate::restore::{RestoreError, restore};
+use crate::rows::Applied;
 use crate::tests::{address, ec_key, rsa_key};
 use openssl::pkey::{PKey, Public};
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use twinseal_proto::api::services::ServiceRole;
 use twinseal_proto::encoding::{B64, Digest};
 use twinseal_proto::feed::{Cursor, ExploderChange, FeedError, GENERATION_STEP, GroupsrvChange, View};
 use twinseal_svc::audit;
+use twinseal_svc::store::{Batch, Store, Table};
 
 const LIST: &str = "team@lists.test";
 
@@ -201,12 +203,26 @@ async fn a_snapshot_is_what_the_entries_come_to() {
     let certsrv = Running::start(&dir).await;
     let groupsrv = Joined { client: reconnect(&certsrv, &groupsrv), ..groupsrv };
     assert_eq!(rows_of(&groupsrv, &start, &key).await, before);
+    certsrv.stop().await;
+    let index = config(&dir).state.join("index");
+    let old = Applied { version: 0, ..stored_applied(&index) };
+    let mut batch = Batch::default();
+    batch.put(Table(0), &[], &old).unwrap();
+    Store::open(&index).unwrap().store.commit(batch).unwrap();
+    let certsrv = Running::start(&dir).await;
+    let groupsrv = Joined { client: reconnect(&certsrv, &groupsrv), ..groupsrv };
+    assert_eq!(certsrv.app.registry.view().applied().unwrap(), Applied { version: Applied::VERSION, ..old });
+    assert_eq!(rows_of(&groupsrv, &start, &key).await, before);
     // A snapshot that was made shortly ago does not lead back.
     let asked = certsrv.app.registry.head().borrow().sequence;
     certsrv.account("fay", None).await;
     let (first, _) = pages(&groupsrv, asked + 1).await;
     assert!(first.snapshot.header.contains(&format!("\"sequence\":{}", asked + 1)));
     certsrv.stop().await;
+}
+
+fn stored_applied(index: &Path) -> Applied {
+    Store::open(index).unwrap().store.get(Table(0), &[]).unwrap().unwrap()
 }
 
 async fn rows_of(service: &Joined, start: &Cursor, key: &PKey<Public>) -> Rows {

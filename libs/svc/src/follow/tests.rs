@@ -241,20 +241,19 @@ impl Consumer {
         FeedTrust::load(self.dir.path()).unwrap()
     }
 
-    async fn step(&mut self) -> Result<bool, FollowError> {
+    async fn step(&mut self) -> Result<Step, FollowError> {
         self.follower.step(0).await
     }
 
     /// Steps until there is nothing more at once.
     async fn catch_up(&mut self) {
-        while self.step().await.unwrap() {}
+        while self.step().await.unwrap() != Step::End {}
     }
 
     async fn refused(&mut self) -> FeedError {
         let before = (self.follower.roster.cursor(), self.follower.roster.told());
         let mut step = self.step().await;
-        if step.is_ok() {
-            // An administrator's word wakes whoever waits, once.
+        while matches!(step, Ok(Step::Told)) {
             step = self.step().await;
         }
         let FollowError::Feed(error) = step.unwrap_err() else { panic!("no alarm") };
@@ -270,7 +269,7 @@ impl Consumer {
 #[tokio::test]
 async fn an_old_heartbeat_renews_nothing_and_no_lease_is_longer_than_it_may_be() {
     let mut consumer = Consumer::new(Story { lease: u64::MAX, ..Story::new() });
-    assert!(!consumer.step().await.unwrap());
+    assert_eq!(consumer.step().await.unwrap(), Step::End);
     let left = consumer.follower.lease.left().unwrap().as_secs();
     assert!((LEASE_SECONDS - 5..=LEASE_SECONDS).contains(&left), "{left}");
     for (issued, taken) in [(9_800, true), (9_600, false), (10_050, true), (9_749, false), (9_760, true)] {
@@ -280,7 +279,7 @@ async fn an_old_heartbeat_renews_nothing_and_no_lease_is_longer_than_it_may_be()
     // Behind, and nothing comes: the lease is not renewed.
     consumer.follower.lease = Lease::default();
     consumer.certsrv.change(|story| (story.issued, story.told) = (10_060, Some(5)));
-    assert!(!consumer.step().await.unwrap());
+    assert_eq!(consumer.step().await.unwrap(), Step::End);
     assert!(!consumer.follower.lease.live());
     // A restart forgets at most a minute of it.
     assert_eq!(consumer.follower.roster.cursor().heartbeat, UnixTime(10_060));
