@@ -78,6 +78,9 @@ pub(crate) enum BackupError {
     /// There is something already.
     #[error("{0} is not empty\ntry: a new directory")]
     NotEmpty(PathBuf),
+    /// The backup would be a part of itself.
+    #[error("{0} is in the state directory\ntry: a directory elsewhere, best on another medium")]
+    Inside(PathBuf),
     /// A file.
     #[error("{path}: {source}")]
     File {
@@ -171,6 +174,10 @@ pub(crate) async fn take(socket: &Path, state: &Path, out: &Path) -> Result<Mani
     durable::make_dir(out).map_err(at(out))?;
     if fs::read_dir(out).map_err(at(out))?.next().is_some() {
         return Err(BackupError::NotEmpty(out.to_owned()));
+    }
+    let within = (fs::canonicalize(out).map_err(at(out))?, fs::canonicalize(state).map_err(at(state))?);
+    if within.0.starts_with(within.1) {
+        return Err(BackupError::Inside(out.to_owned()));
     }
     let mut changed = String::new();
     for _ in 0..TRIES {

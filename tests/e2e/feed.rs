@@ -180,3 +180,37 @@ fn consumers_begin_anew(story: &mut Story) {
     story.told("at last", &[0, 2]);
     assert!(story.up.run("groupsrv", &["audit", "show"]).contains("roster-resync"));
 }
+
+#[test]
+fn a_rotation_and_a_snapshot_survive_death_at_every_step() {
+    let mut story = Story { up: Up::new(&["--members", "1"]), due: [0; 3] };
+    // The next key's file, the entry, the index, feed.json.
+    for point in [
+        "durable.before-rename:1",
+        "certsrv.commit.before-append",
+        "certsrv.commit.after-append",
+        "durable.before-rename:2",
+        "certsrv.commit.after-apply",
+    ] {
+        story.up.restart_to_die("certsrv", point);
+        assert!(!story.up.bin_briefly("certsrv", &["feed", "rotate-key"]).status.success(), "{point}");
+        story.up.restart("certsrv");
+        story.up.run("certsrv", &["feed", "rotate-key"]);
+        story.caught_up();
+        story.told(point, &[0]);
+    }
+    for point in ["groupsrv.roster.before-apply", "groupsrv.roster.after-apply"] {
+        story.up.stop("groupsrv");
+        story.up.run("groupsrv", &["feed", "resync"]);
+        story.up.restart_to_die("groupsrv", point);
+        let before = story.log_of("groupsrv").matches("roster replaced by a snapshot").count();
+        story.up.restart("groupsrv");
+        until("the snapshot", || {
+            story.log_of("groupsrv").matches("roster replaced by a snapshot").count() == before + 1
+        });
+        story.told(point, &[0]);
+    }
+    for service in ["groupsrv", "exploder"] {
+        assert!(!story.log_of(service).contains("ALARM"), "{service}");
+    }
+}

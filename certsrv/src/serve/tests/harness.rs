@@ -97,6 +97,15 @@ impl Running {
         for task in self.tasks {
             task.await.unwrap();
         }
+        // The index is locked until its last holder has gone.
+        let app = Arc::downgrade(&self.app);
+        drop(self.app);
+        for _ in 0..300 {
+            if app.strong_count() == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// An administrator's call.

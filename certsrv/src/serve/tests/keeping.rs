@@ -312,6 +312,7 @@ async fn what_was_backed_up_is_restored_as_a_new_generation() {
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
     assert!(matches!(take(&dir, &out).await, Err(BackupError::NotEmpty(_))));
+    assert!(matches!(take(&dir, &config.state.join("backup")).await, Err(BackupError::Inside(_))));
 
     // Later: ann is removed, and a consumer hears of it.
     remove(&certsrv, "ann").await;
