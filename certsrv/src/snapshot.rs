@@ -234,3 +234,50 @@ fn views(tx: &Tx<'_>, head: Head) -> Result<(Lines, Lines), Failure> {
     }
     Ok((groupsrv, exploder))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::*;
+    use twinseal_proto::ids::FeedId;
+
+    #[test]
+    fn pages_end_at_line_ends_and_are_not_longer_than_they_need_be() {
+        let mut lines = Lines::default();
+        let texts = [SNAPSHOT_PAGE / 2, SNAPSHOT_PAGE / 3, SNAPSHOT_PAGE / 3, 2 * SNAPSHOT_PAGE, 5];
+        for (sequence, length) in (1..).zip(texts) {
+            lines.push(sequence, &"x".repeat(length)).unwrap();
+        }
+        let pages = lines.pages();
+        assert_eq!(pages.iter().map(|page| page.lines().count()).collect::<Vec<_>>(), [2, 1, 1, 1]);
+        assert!(pages.iter().all(|page| page.ends_with('\n')));
+        assert!(pages.iter().all(|page| page.len() <= SNAPSHOT_PAGE || page.lines().count() == 1));
+        assert_eq!(Lines::default().pages(), [""], "there is always a page");
+    }
+
+    #[test]
+    fn few_snapshots_are_kept_and_those_that_are_being_fetched() {
+        let kept = Snapshots::default();
+        let made = |n: u8| {
+            let signed = SignedSnapshot {
+                header: FeedId::from_random([n; 16]).to_string(),
+                signature: B64(Vec::new()),
+                salt: B64(Vec::new()),
+                rotations: Vec::new(),
+            };
+            let viewed = || Viewed { signed: signed.clone(), pages: Vec::new() };
+            Made { digest: Digest([n; 32]), sequence: u64::from(n), groupsrv: viewed(), exploder: viewed() }
+        };
+        let there = |n: u8| kept.find(|kept| kept.snapshot.digest == Digest([n; 32])).is_some();
+        for n in 0..4 {
+            kept.keep(made(n));
+        }
+        // The first is being fetched; so the second goes.
+        assert!(there(0));
+        kept.keep(made(4));
+        assert_eq!([0, 1, 2, 3, 4].map(there), [true, false, true, true, true]);
+        assert!(!kept.forget(), "all were asked about just now");
+        kept.kept().iter_mut().for_each(|kept| kept.asked = Instant::now().checked_sub(KEPT).unwrap());
+        assert!(kept.forget() && !there(0));
+    }
+}

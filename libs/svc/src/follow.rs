@@ -1,7 +1,7 @@
 //! Following the feed: fetch, verify, apply durably, renew the lease; again.
 //!
 //! * [`mod@trust`]: which feed, generation and key an administrator trusts, and the alarm that is shown.
-//! * [`mod@snapshot`]: fetching the state of the view in one piece, in place of its entries.
+//! * `snapshot`: fetching the state of the view in one piece, in place of its entries.
 //! * [`mod@command`]: what an administrator says about it.
 
 pub mod command;

@@ -225,6 +225,50 @@ fn stored_applied(index: &Path) -> Applied {
     Store::open(index).unwrap().store.get(Table(0), &[]).unwrap().unwrap()
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_is_of_one_moment_while_members_come_and_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let certsrv = Running::new(&dir).await;
+    let groupsrv = certsrv.join(ServiceRole::Groupsrv).await;
+    populate(&certsrv).await;
+    let (key, start) = (groupsrv.feed_key(), Cursor::start(groupsrv.trust.feed, 1));
+    let changes = async {
+        for _ in 0..25 {
+            remove(&certsrv, "ann").await;
+            certsrv.put_in(LIST, &["ann", "bob"]).await;
+            remove(&certsrv, "bob").await;
+        }
+    };
+    let snapshots = async {
+        let mut taken = Vec::new();
+        for _ in 0..8 {
+            // Beyond what was made before: a new one each time, with the changes going on.
+            let mut head = certsrv.app.registry.head();
+            let after = head.borrow().sequence + 1;
+            head.wait_for(|head| head.sequence > after).await.unwrap();
+            taken.push(snapshot::<GroupsrvChange>(&groupsrv, View::Groupsrv, &place(&start, after), &key).await);
+        }
+        taken
+    };
+    let ((), taken) = tokio::join!(changes, snapshots);
+    let (mut at, mut rows) = (start.clone(), Rows::new());
+    follow::<GroupsrvChange>(&groupsrv, View::Groupsrv, &mut at, &key, &mut rows).await.unwrap();
+    let mut moments = Vec::new();
+    for (mut place, mut then) in taken {
+        moments.push(place.sequence);
+        follow::<GroupsrvChange>(&groupsrv, View::Groupsrv, &mut place, &key, &mut then).await.unwrap();
+        assert_eq!((place.sequence, place.head, then), (at.sequence, at.head, rows.clone()));
+    }
+    moments.dedup();
+    assert!(moments.len() > 2, "{moments:?}");
+    certsrv.stop().await;
+}
+
+/// A consumer that has come to `sequence`, and knows no head that a snapshot has to have.
+fn place(start: &Cursor, sequence: u64) -> Cursor {
+    Cursor { sequence, ..start.clone() }
+}
+
 async fn rows_of(service: &Joined, start: &Cursor, key: &PKey<Public>) -> Rows {
     snapshot::<GroupsrvChange>(service, View::Groupsrv, start, key).await.1
 }

@@ -90,3 +90,39 @@ pub fn shown(feed: &FollowedFeed) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use twinseal_proto::ids::FeedId;
+
+    #[test]
+    fn what_is_said_while_the_service_is_stopped_waits_in_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = openssl::pkey::PKey::generate_ed25519().unwrap().public_key_to_der().unwrap();
+        let accept = |generation, key| FeedCommand::AcceptGeneration { generation, key };
+        assert!(matches!(FeedCommand::Resync.offline(dir.path()), Err(TrustError::File(_))), "it has not joined");
+        let joined =
+            FeedTrust { feed: FeedId::from_random([1; 16]), generation: 2, key: B64(key.clone()), resync: false };
+        joined.save(dir.path()).unwrap();
+        let refused = accept(1, None).offline(dir.path());
+        assert!(matches!(refused, Err(TrustError::Earlier { asked: 1, present: 2 })));
+        let rsa = openssl::pkey::PKey::from_rsa(openssl::rsa::Rsa::generate(2048).unwrap()).unwrap();
+        let rsa = B64(rsa.public_key_to_der().unwrap());
+        assert!(matches!(accept(3, Some(rsa)).offline(dir.path()), Err(TrustError::Key)));
+        FeedCommand::Acknowledge.offline(dir.path()).unwrap();
+        assert_eq!(FeedTrust::load(dir.path()).unwrap(), joined);
+
+        let other = openssl::pkey::PKey::generate_ed25519().unwrap().public_key_to_der().unwrap();
+        let text = serde_json::to_value(B64(other.clone())).unwrap();
+        let said = accept(3, Some(base64(text.as_str().unwrap()).unwrap()));
+        assert_eq!(said.accepts().unwrap().generation, 3);
+        let told = said.offline(dir.path()).unwrap();
+        assert!(shown(&told).contains("generation 3 accepted"));
+        let told = FeedCommand::Resync.offline(dir.path()).unwrap();
+        assert!(shown(&told).contains("snapshot"));
+        let kept = FeedTrust::load(dir.path()).unwrap();
+        assert_eq!(kept, FeedTrust { generation: 3, key: B64(other), resync: true, ..joined });
+    }
+}
