@@ -34,7 +34,9 @@ pub(crate) const VERSION: u32 = 1;
 /// How often a copy is begun before it is given up: files are replaced once in months.
 const TRIES: usize = 3;
 /// What follows from the rest, or belongs to one run of the service.
-const LEFT_OUT: [&str; 4] = ["lock", "index", "index.damaged", "index.other"];
+const LEFT_OUT: [&str; 5] = ["lock", MARK, "index", "index.damaged", "index.other"];
+/// Says that a restore was begun in a state directory and not ended.
+pub(crate) const MARK: &str = "restoring";
 
 /// `manifest.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@
 //! was broken off begins again.
 
 use crate::audit::{Actor, Record};
-use crate::backup::{BackupError, MANIFEST, Manifest, VERSION, copy, stays_below};
+use crate::backup::{BackupError, MANIFEST, MARK, Manifest, VERSION, copy, stays_below};
 use crate::cert::ca::{Ca, CaError};
 use crate::change::Change;
 use crate::config::Config;
@@ -27,8 +27,6 @@ use twinseal_proto::time::UnixTime;
 use twinseal_svc::audit::Audit;
 use twinseal_svc::durable;
 
-/// Says that a restore was begun here and not ended.
-const MARK: &str = "restoring";
 /// The place before the first entry.
 const NOTHING: Head = Head { sequence: 0, digest: Digest([0; 32]) };
 /// Most octets of a manifest.
@@ -143,7 +141,7 @@ fn manifest(from: &Path) -> Result<Manifest, RestoreError> {
     }
     let mut names = BTreeSet::new();
     for file in &manifest.files {
-        if !stays_below(&file.path) || file.path == MARK || !names.insert(file.path.as_str()) {
+        if !stays_below(&file.path) || !names.insert(file.path.as_str()) {
             return Err(damaged(path, format!("names the file {:?}", file.path)));
         }
     }
@@ -157,7 +155,8 @@ fn manifest(from: &Path) -> Result<Manifest, RestoreError> {
 fn begin(layout: &Layout) -> Result<(), RestoreError> {
     let state = layout.state();
     let mark = state.join(MARK);
-    if !mark.exists() {
+    // With feed.json it had ended, but for the mark.
+    if !mark.exists() || layout.feed().join(FEED_FILE).exists() {
         for entry in fs::read_dir(state).map_err(in_state(state))? {
             if entry.map_err(in_state(state))?.file_name() != "lock" {
                 return Err(RestoreError::NotEmpty(state.to_owned()));

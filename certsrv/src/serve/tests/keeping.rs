@@ -457,4 +457,7 @@ async fn a_damaged_backup_is_not_restored_and_a_broken_off_restore_begins_again(
     let certsrv = Running::start(&dir).await;
     assert_eq!(certsrv.members(LIST).await.len(), 5);
     certsrv.stop().await;
+    // A mark that outlived its restore does not let another one write over what was served.
+    std::fs::write(config.state.join("restoring"), b"").unwrap();
+    assert!(matches!(restore(&config, &out, None).await, Err(RestoreError::NotEmpty(_))));
 }
