@@ -4,6 +4,7 @@ use crate::cert::ca::Ca;
 use crate::config::Config;
 use crate::events::Metrics;
 use crate::registry::Registry;
+use crate::snapshot::Snapshots;
 use openssl::x509::X509;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -35,6 +36,8 @@ pub(crate) struct App {
     pub(crate) logging_in: Semaphore,
     /// Held by the one examination that runs.
     pub(crate) examining: tokio::sync::Mutex<()>,
+    /// Snapshots of the feed that are being fetched.
+    pub(crate) snapshots: Snapshots,
     /// Counters.
     pub(crate) metrics: Metrics,
     /// Cancelled when the service stops.

@@ -58,15 +58,22 @@ pub(crate) fn apply(change: &Change, tx: &mut Tx<'_>) -> Result<(), StoreError> 
                 role: *role,
                 state,
                 serial: *serial,
+                joined: if serial.is_some() { tx.at() } else { 0 },
             };
             tx.put_member(group, &row)?;
             count(group, *role, true, tx)?;
             used_number(*number, tx)
         }
-        Change::MemberKeyed { group, address, serial } => with_member(group, address, tx, |row| {
-            row.state = MemberState::Active;
-            row.serial = Some(*serial);
-        }),
+        Change::MemberKeyed { group, address, serial } => {
+            let at = tx.at();
+            with_member(group, address, tx, |row| {
+                if row.state == MemberState::Pending {
+                    row.joined = at;
+                }
+                row.state = MemberState::Active;
+                row.serial = Some(*serial);
+            })
+        }
         Change::MemberSuspended { group, address } => with_member(group, address, tx, |row| {
             if row.state == MemberState::Active {
                 row.state = MemberState::Suspended;
@@ -77,7 +84,22 @@ pub(crate) fn apply(change: &Change, tx: &mut Tx<'_>) -> Result<(), StoreError> 
             tx.delete_member(group, address);
             count(group, row.role, false, tx)
         }
+        Change::FeedKeyRotated { .. } => Ok(()),
+        Change::GenerationBegan { .. } => generation_began(tx),
     }
+}
+
+/// Membership numbers that a log which was lost may have given, at most.
+const LOST_NUMBERS: u32 = 1 << 20;
+
+/// A token that was used after the backup would be good again, and a number that was given then would be given twice.
+fn generation_began(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    for (ends, token) in tx.expired_tokens(UnixTime(u64::MAX))? {
+        tx.delete_token(ends, &token);
+    }
+    let mut applied = tx.applied()?;
+    applied.next_number = applied.next_number.saturating_add(LOST_NUMBERS);
+    tx.put_applied(&applied)
 }
 
 fn token_made(

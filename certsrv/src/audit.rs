@@ -68,6 +68,11 @@ impl<'a> Record<'a> {
         Self { at, by, event: Event::CertificateGivenAgain { serial } }
     }
 
+    /// A backup that is about to be taken: whoever has it has the CAs' private keys.
+    pub(crate) const fn backup(at: UnixTime, by: &'a Actor, sequence: u64) -> Self {
+        Self { at, by, event: Event::BackedUp { sequence } }
+    }
+
     /// A change that is about to be made.
     pub(crate) fn change(at: UnixTime, by: &'a Actor, change: &'a Change) -> Self {
         Self { at, by, event: Event::of(change) }
@@ -130,6 +135,15 @@ enum Event<'a> {
         group: &'a GroupId,
         address: &'a MailAddress,
     },
+    FeedKeyRotated {
+        sha256: Digest,
+    },
+    GenerationBegan {
+        generation: u64,
+    },
+    BackedUp {
+        sequence: u64,
+    },
 }
 
 impl<'a> Event<'a> {
@@ -149,6 +163,8 @@ impl<'a> Event<'a> {
             Change::MemberKeyed { group, address, serial } => Self::MemberKeyed { group, address, serial },
             Change::MemberSuspended { group, address } => Self::MemberSuspended { group, address },
             Change::MemberLeft { group, address } => Self::MemberLeft { group, address },
+            Change::FeedKeyRotated { key } => Self::FeedKeyRotated { sha256: Digest::of(key.as_ref()) },
+            Change::GenerationBegan { generation } => Self::GenerationBegan { generation: *generation },
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The command line: what can be asked for. Everything but `init`, `serve` and `check-config` is a call on the admin
-//! socket of the running service.
+//! The command line: what can be asked for. Everything but `init`, `serve`, `check-config` and `restore` is a call on the
+//! admin socket of the running service.
 
 mod doctor;
 mod run;
@@ -77,6 +77,25 @@ enum Command {
     /// groupsrv and exploders
     #[command(subcommand)]
     Service(Service),
+    /// The signed feed that groupsrv and the exploders follow
+    #[command(subcommand)]
+    Feed(Feed),
+    /// Takes a backup of the running service: the feed, its key, the CAs with their sealed keys, the audit log
+    Backup {
+        /// Directory that it is written to; made when missing, and must be empty
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// Restores a backup into an empty state directory; once, while the service is stopped
+    Restore {
+        /// Directory of the backup
+        #[arg(long, value_name = "DIR")]
+        from: PathBuf,
+        /// Generation that begins: one above the backup's, unless that one was used before (the same backup was restored
+        /// already)
+        #[arg(long, value_name = "N")]
+        generation: Option<u64>,
+    },
     /// Revokes a certificate
     Revoke {
         /// Its serial number in hexadecimal
@@ -205,6 +224,12 @@ enum Service {
     },
     /// Lists the services that joined
     List,
+}
+
+#[derive(Debug, Subcommand)]
+enum Feed {
+    /// Replaces the key that signs the feed; those who follow it move to the new key by themselves
+    RotateKey,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -64,3 +64,13 @@ pub(crate) fn service_joined(role: &str, pin: &str) {
 pub(crate) fn certificates_ended(count: usize) {
     tracing::info!(count, "members' certificates ran out");
 }
+
+/// Another key signs the feed.
+pub(crate) fn feed_key_rotated(sequence: u64) {
+    tracing::info!(sequence, "feed key replaced");
+}
+
+/// A snapshot was made for a consumer.
+pub(crate) fn snapshot_made(sequence: u64, octets: usize) {
+    tracing::info!(sequence, octets, "snapshot of the feed made");
+}

@@ -10,12 +10,12 @@ use crate::cert::serial::Serial;
 use crate::config::{CaKeyType, Config};
 use crate::identity::{self, IdentityError};
 use crate::layout::Layout;
-use crate::log::line::FeedKey;
+use crate::log::key::{FEED_FILE, FeedFile, FeedKey, KEY_FILE};
 use crate::offline_root::outside;
 use crate::random;
 use openssl::error::ErrorStack;
 use openssl::pkey::PKey;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::io;
 use std::path::PathBuf;
 use twinseal_proto::encoding::{B64, Digest};
@@ -85,14 +85,6 @@ pub(crate) struct Made {
     pub(crate) feed: FeedId,
 }
 
-/// `feed/feed.json`.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FeedFile {
-    feed: FeedId,
-    generation: u64,
-}
-
 /// A file outside the state directory for the root's key.
 pub(crate) struct RootOut {
     /// The file; it must not exist.
@@ -114,7 +106,7 @@ pub(crate) async fn init_root_out(config: &Config, key_type: CaKeyType, out: Roo
 async fn init_with(config: &Config, key_type: CaKeyType, root_out: Option<RootOut>) -> Result<Made, InitError> {
     let layout = Layout::new(&config.state);
     let _lock = lock(&layout)?;
-    if layout.feed().join("feed.json").exists() {
+    if layout.feed().join(FEED_FILE).exists() {
         return Err(InitError::Already(config.state.clone()));
     }
     if config.names.is_empty() {
@@ -183,15 +175,19 @@ pub(crate) fn lock(layout: &Layout) -> Result<std::fs::File, InitError> {
 
 /// Reads the feed's identity and key.
 pub(crate) fn load_feed_key(layout: &Layout) -> Result<FeedKey, InitError> {
-    let path = layout.feed().join("feed.json");
-    let text = match std::fs::read(&path) {
+    let path = layout.feed().join(FEED_FILE);
+    let file = match FeedFile::load(&layout.feed()) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(InitError::NotYet(layout.state().to_owned())),
-        other => other.map_err(|source| InitError::File { path: path.clone(), source })?,
+        other => other.map_err(|source| InitError::File { path, source })?,
     };
-    let file: FeedFile = serde_json::from_slice(&text).map_err(|e| InitError::File { path, source: e.into() })?;
-    let path = layout.feed().join("feed.key");
+    feed_key(layout, &file)
+}
+
+/// Reads the key of the feed that `file` names.
+pub(crate) fn feed_key(layout: &Layout, file: &FeedFile) -> Result<FeedKey, InitError> {
+    let path = layout.feed().join(KEY_FILE);
     let pem = durable::read_secret(&path).map_err(|source| InitError::File { path, source })?;
-    Ok(FeedKey::new(file.feed, file.generation, PKey::private_key_from_pem(&pem)?))
+    Ok(FeedKey::of(file, PKey::private_key_from_pem(&pem)?)?)
 }
 
 async fn sub_ca(
@@ -211,15 +207,14 @@ async fn sub_ca(
 }
 
 fn new_feed(layout: &Layout) -> Result<FeedId, InitError> {
-    let write = |name: &str, octets: &[u8]| {
-        let path = layout.feed().join(name);
-        durable::replace(&path, octets).map_err(|source| InitError::File { path, source })
-    };
     let key = PKey::generate_ed25519()?;
-    write("feed.key", &zeroize::Zeroizing::new(key.private_key_to_pem_pkcs8()?))?;
-    let file = FeedFile { feed: FeedId::from_random(random::octets()?), generation: 1 };
-    let json = serde_json::to_vec(&file)
-        .map_err(|e| InitError::File { path: layout.feed().join("feed.json"), source: e.into() })?;
-    write("feed.json", &json)?;
+    let pem = zeroize::Zeroizing::new(key.private_key_to_pem_pkcs8()?);
+    let failed = |name: &str| {
+        let path = layout.feed().join(name);
+        move |source| InitError::File { path, source }
+    };
+    durable::replace(&layout.feed().join(KEY_FILE), &pem).map_err(failed(KEY_FILE))?;
+    let file = FeedFile::new(FeedId::from_random(random::octets()?));
+    file.save(&layout.feed()).map_err(failed(FEED_FILE))?;
     Ok(file.feed)
 }

@@ -20,6 +20,8 @@
 //! `services.rs` for a service, `accounts.rs` for an import. An answer to a one-time token that was lost is given again
 //! in `again.rs`. `members.rs` and `groups.rs` are joining and leaving.
 //! `doctor/` looks whether all of it is whole.
+//! in `again.rs`. A consumer that cannot go through the entries takes `snapshot.rs`; `backup.rs` and `restore.rs` keep the
+//! log and the keys beyond this host. `members.rs` and `groups.rs` are joining and leaving.
 //! Every change is one of `change.rs`; what each consumer is told of it is decided in `views.rs`.
 
 mod accounts;
@@ -28,6 +30,7 @@ mod app;
 mod apply;
 mod audit;
 mod authn;
+mod backup;
 mod ca_keys;
 mod cert;
 mod change;
@@ -53,11 +56,13 @@ mod parallel;
 mod publish;
 mod random;
 mod registry;
+mod restore;
 mod revoke;
 mod router;
 mod rows;
 mod serve;
 mod services;
+mod snapshot;
 mod status;
 mod store;
 #[cfg(test)]
@@ -65,7 +70,7 @@ mod tests;
 mod views;
 
 /// The named steps at which the crash tests kill this daemon.
-pub const FAILPOINTS: [&str; 13] = [
+pub const FAILPOINTS: &[&str] = &[
     "certsrv.enrol.before-issue",
     "certsrv.issue.after-audit",
     "certsrv.issue.after-sign",

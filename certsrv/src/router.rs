@@ -1,11 +1,15 @@
 //! Every call that is served, and where.
 
 use crate::app::App;
-use crate::{accounts, doctor, est, feed, group_certificates, groups, members, publish, revoke, services, status};
+use crate::{
+    accounts, backup, doctor, est, feed, group_certificates, groups, members, publish, revoke, services, snapshot,
+    status,
+};
 use axum::Router;
 use axum::routing::get;
 use std::sync::Arc;
 use twinseal_proto::api;
+use twinseal_proto::api::admin::feed::{ListBackup, RotateFeedKey};
 use twinseal_proto::api::admin::{GetStatus, certsrv as admin};
 use twinseal_svc::http::route;
 use twinseal_svc::telemetry;
@@ -14,6 +18,7 @@ use twinseal_svc::telemetry;
 pub(crate) fn https(app: &Arc<App>) -> Router {
     let router = Router::new();
     let router = route::<api::feed::Feed, _, _, _>(router, feed::feed);
+    let router = route::<api::feed::FeedSnapshot, _, _, _>(router, snapshot::snapshot);
     let router = route::<api::group_certificate::GroupCertificate, _, _, _>(router, group_certificates::certify);
     let router = route::<api::services::JoinService, _, _, _>(router, services::join);
     let router = route::<api::groups::Join, _, _, _>(router, members::join);
@@ -43,5 +48,7 @@ pub(crate) fn admin(app: &Arc<App>) -> Router {
     let router = route::<admin::ServiceToken, _, _, _>(router, services::token);
     let router = route::<admin::ListPins, _, _, _>(router, services::list);
     let router = route::<admin::Doctor, _, _, _>(router, doctor::doctor);
+    let router = route::<RotateFeedKey, _, _, _>(router, feed::rotate_key);
+    let router = route::<ListBackup, _, _, _>(router, backup::list);
     router.with_state(Arc::clone(app))
 }

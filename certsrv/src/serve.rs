@@ -8,6 +8,7 @@ use crate::events::{self, Metrics};
 use crate::init::{load_feed_key, lock};
 use crate::layout::Layout;
 use crate::registry::Registry;
+use crate::snapshot::Snapshots;
 use crate::{identity, revoke, router, status};
 use std::error::Error;
 use std::sync::Arc;
@@ -48,6 +49,7 @@ pub(crate) async fn open(
         hashing: Arc::new(Semaphore::new(HASHING)),
         logging_in: Semaphore::new(LOGGING_IN),
         examining: tokio::sync::Mutex::new(()),
+        snapshots: Snapshots::default(),
         metrics: Metrics::new()?,
         stop,
     };

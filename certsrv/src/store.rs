@@ -54,6 +54,7 @@ pub(crate) struct Tx<'a> {
     store: &'a Store,
     written: BTreeMap<(u8, Vec<u8>), Option<Box<RawValue>>>,
     told: Vec<Told>,
+    at: u64,
 }
 
 macro_rules! accessors {
@@ -74,15 +75,26 @@ macro_rules! accessors {
 impl<'a> Tx<'a> {
     /// A view of `store` as it is.
     pub(crate) const fn new(store: &'a Store) -> Self {
-        Self { store, written: BTreeMap::new(), told: Vec::new() }
+        Self { store, written: BTreeMap::new(), told: Vec::new(), at: 0 }
     }
 
     /// Makes a change: it is in the view from here on, and in the log and the index when the commit is done.
     pub(crate) fn push(&mut self, change: Change) -> Result<(), StoreError> {
+        self.at = self.applied()?.sequence + 1 + self.told.len() as u64;
         let (groupsrv, exploder) = crate::views::of(&change, self)?;
         crate::apply::apply(&change, self)?;
         self.told.push(Told { change, groupsrv, exploder });
         Ok(())
+    }
+
+    /// The sequence of the entry of the change that is being applied.
+    pub(crate) const fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Says it of a change that is replayed.
+    pub(crate) const fn set_at(&mut self, sequence: u64) {
+        self.at = sequence;
     }
 
     /// The changes so far.

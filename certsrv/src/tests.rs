@@ -1,7 +1,7 @@
 //! What the unit tests share: keys, requests, names, a time.
 #![allow(clippy::unwrap_used)]
 
-use crate::log::line::FeedKey;
+use crate::log::key::FeedKey;
 use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;

@@ -7,6 +7,7 @@ mod clients;
 mod crash;
 mod demo_story;
 mod dialogues;
+mod feed;
 mod lab;
 mod matrix;
 mod outage;

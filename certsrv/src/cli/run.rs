@@ -1,11 +1,11 @@
 //! Doing what the command line asks for, and showing the answer to people or as JSON.
 
-use super::{Account, CaCommand, Cli, Command, CreateGroup, Group, Member, Service};
-use crate::config::Config;
-use crate::init;
+use super::{Account, CaCommand, Cli, Command, CreateGroup, Feed, Group, Member, Service};
+use crate::config::{CaKeyHolder, Config};
 use crate::layout::Layout;
 use crate::offline_root;
 use crate::serve::serve;
+use crate::{backup, init, restore};
 use serde::Serialize;
 use serde_json::json;
 use std::error::Error;
@@ -17,6 +17,7 @@ use twinseal_proto::api::admin::certsrv::{
     EnrolTokenRequest, ListGroups, ListMembers, ListMembersRequest, ListPins, MembersRequest, NewAccount,
     RemoveMembers, Revoke, RevokeRequest, ServiceToken, ServiceTokenRequest,
 };
+use twinseal_proto::api::admin::feed::RotateFeedKey;
 use twinseal_proto::api::admin::{GetStatus, Nothing};
 use twinseal_proto::feed::{DeliveryMode, ListSettings};
 use twinseal_svc::keys::passphrase::Passphrase;
@@ -65,6 +66,15 @@ impl Cli {
             Command::Group(command) => at.group(command).await,
             Command::Member(command) => at.member(command).await,
             Command::Service(command) => at.service(command).await,
+            Command::Feed(Feed::RotateKey) => {
+                let rotated = at.call::<RotateFeedKey>(&Nothing {}).await?;
+                at.show(&rotated, &format!("another key signs the feed after entry {}", rotated.sequence))
+            }
+            Command::Backup { out } => at.backup(&out).await,
+            Command::Restore { from, generation } => {
+                let restored = restore::restore(&config, &from, generation).await?;
+                at.show(&restored, &after_restore(&restored))
+            }
             Command::Revoke { serial, reason } => {
                 let changed = at.call::<Revoke>(&RevokeRequest { serial, reason }).await?;
                 at.show(&changed, &format!("revoked (feed at {})", changed.sequence))
@@ -121,6 +131,11 @@ impl At<'_> {
                 self.show(&json!({ "root_key": out }), &text)
             }
         }
+    }
+
+    async fn backup(&self, out: &Path) -> Outcome<()> {
+        let made = backup::take(&self.config.admin_socket, &self.config.state, out).await?;
+        self.show(&made, &backup_text(&made, self.config, out))
     }
 
     async fn account(&self, command: Account) -> Outcome<()> {
@@ -217,6 +232,49 @@ fn init_text(made: &init::Made, out: bool) -> String {
         None => "the root CA's key is in the token, where the service could use it".to_owned(),
     };
     format!("root CA: {}\npin: {}\nfeed: {}\n\n{key}", made.root.display(), made.pin, made.feed)
+}
+
+/// What is in a backup, and what has to be kept beside it.
+fn backup_text(made: &backup::Manifest, config: &Config, out: &Path) -> String {
+    let credential = config.credential_file.clone().unwrap_or_else(|| config.state.join("credential"));
+    let keys = match config.ca_keys.kind {
+        CaKeyHolder::Pkcs11 => {
+            "the private keys of the CAs are in the token and not in it: it is useless without the token, so see to the \
+             token's own backup"
+        }
+        CaKeyHolder::File if made.has(&config.state, &credential) => {
+            "the private keys of the CAs in it are sealed, and useless without the credential. The credential in the state \
+             directory is in it too: where the service uses that one, whoever has the backup can forge every certificate"
+        }
+        CaKeyHolder::File => {
+            "the private keys of the CAs in it are sealed, and useless without the credential, which is not in it: keep a \
+             copy of the credential, apart from the backup"
+        }
+    };
+    format!(
+        "backup of entry {} (generation {}) in {}\n\n{keys}.\nThe feed's private key is in it as it is: whoever has that can \
+         forge who belongs to which list. Keep the backup encrypted, and away from this host",
+        made.sequence,
+        made.generation,
+        out.display()
+    )
+}
+
+/// What the administrators have to do now.
+fn after_restore(restored: &restore::Restored) -> String {
+    let restore::Restored { generation, sequence, backup_sequence, backup_made, key } = restored;
+    let key = serde_json::to_value(key).ok();
+    let key = key.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default();
+    format!(
+        "generation {generation} of the feed begins with entry {sequence}, behind entry {backup_sequence} of the backup\n\n\
+         What was done since the backup was made ({backup_made}) is undone: who was removed is a member again, what was \
+         revoked is good again, and one-time tokens are good no longer. Start certsrv and do it again, first of all \
+         removals and revocations. Until the next step nobody acts on any of it.\n\n\
+         Then, on groupsrv and on every exploder, each administrator accepts the generation:\n\
+         twinseal-groupsrv feed accept-generation {generation}\n\
+         twinseal-exploder feed accept-generation {generation}\n\n\
+         If the feed key was replaced after the backup was made, they say so by adding: --key {key}"
+    )
 }
 
 fn request(asked: CreateGroup) -> CreateGroupRequest {

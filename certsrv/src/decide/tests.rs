@@ -30,6 +30,7 @@ fn member(role: MemberRole, state: MemberState) -> Member {
         role,
         state,
         serial: None,
+        joined: 0,
     }
 }
 

@@ -6,7 +6,7 @@ use super::{DoctorError, Findings, said};
 use crate::audit::{Actor, Record};
 use crate::change::Change;
 use crate::layout::Layout;
-use crate::log::line::FeedKey;
+use crate::log::key::FeedKey;
 use crate::log::replay::ReplayError;
 use crate::registry::rebuild;
 use crate::store::Tx;
@@ -253,7 +253,8 @@ struct Walk {
 impl Walk {
     fn change(&mut self, change: &Change, tx: &Tx<'_>, findings: &mut Findings) -> Result<(), StoreError> {
         self.entries += 1;
-        let entry = self.entries;
+        // Sequences jump where a generation begins.
+        let entry = tx.at();
         let mut certified = None;
         if let Change::CertificateIssued { serial, certificate, .. } = change {
             self.certificates += 1;

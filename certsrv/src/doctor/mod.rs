@@ -19,7 +19,10 @@ use crate::config::Config;
 use crate::failure::{Failure, refuse};
 use crate::init::{InitError, load_feed_key, lock};
 use crate::layout::Layout;
+use crate::log::key::{FEED_FILE, FeedKey, KEY_FILE};
 use crate::registry::{Registry, rebuild};
+use crate::rows::Applied;
+use crate::store::Tx;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -36,6 +39,9 @@ use twinseal_svc::store::{Store, StoreError};
 const MOST: usize = 200;
 /// By how many seconds the clock may be behind the last entry of the feed.
 const SKEW: u64 = 60;
+
+/// The scratch directory, below the state directory.
+pub(crate) const SCRATCH: &str = "doctor";
 
 /// It could not look.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +79,7 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn new(state: &Path) -> Result<Self, DoctorError> {
-        let dir = state.join("doctor");
+        let dir = state.join(SCRATCH);
         let failed = |e| DoctorError::Scratch(dir.clone(), e);
         if dir.exists() {
             // Of an examination that broke off.
@@ -101,7 +107,7 @@ impl Drop for Scratch {
 /// Looks while the service is stopped.
 pub(crate) fn offline(config: &Config) -> Result<DoctorReport, DoctorError> {
     let layout = Layout::new(&config.state);
-    if !layout.feed().join("feed.json").exists() {
+    if !layout.feed().join(FEED_FILE).exists() {
         return Err(InitError::NotYet(config.state.clone()).into());
     }
     let _lock = lock(&layout)?;
@@ -140,7 +146,8 @@ fn examine(config: &Config, live: Option<&Registry>) -> Result<DoctorReport, Doc
         }
     };
     cas::look(config, keys.as_ref(), UnixTime::now(), &mut findings);
-    let key = load_feed_key(&layout)?;
+    // Between two commits: a rotation replaces two files.
+    let key = live.map_or_else(|| load_feed_key(&layout), |registry| registry.still(|_| load_feed_key(&layout)))?;
     let scratch = Scratch::new(layout.state())?;
     let rebuilt = scratch.store("index")?;
     let until = live.map_or(u64::MAX, |registry| registry.head().borrow().sequence);
@@ -155,17 +162,36 @@ fn examine(config: &Config, live: Option<&Registry>) -> Result<DoctorReport, Doc
             Some(registry) => registry.still(|store| {
                 // What was changed since the log was read.
                 rebuild(&layout, &key, &rebuilt, |_, _| Ok(())).map_err(io::Error::other)?;
+                look_for_key(&key, &layout, &mut findings);
                 index::compare(store, &rebuilt, &layout, &mut findings)
             })?,
-            None if layout.index().join("db").exists() => {
-                index::compare(&Store::open(&layout.index())?.store, &rebuilt, &layout, &mut findings)?;
+            None => {
+                look_for_key(&key, &layout, &mut findings);
+                look_at_index(&layout, &rebuilt, &mut findings)?;
             }
-            // It is made anew at the next start.
-            None => {}
         }
     }
     let history::Counted { entries, records, certificates, .. } = counted;
     Ok(DoctorReport { entries, records, certificates, findings: findings.0 })
+}
+
+/// Entries are verified with the keys that the feed's files name, so that alone does not show that the last one is here.
+fn look_for_key(key: &FeedKey, layout: &Layout, findings: &mut Findings) {
+    if let Err(error) = key.at_hand(&layout.feed()) {
+        findings.add(said(&error), &layout.feed().join(KEY_FILE), "restore the backup, as a new generation");
+    }
+}
+
+/// Compares the index of a service that is stopped, unless it is made anew at the next start anyway.
+fn look_at_index(layout: &Layout, rebuilt: &Store, findings: &mut Findings) -> Result<(), DoctorError> {
+    if !layout.index().join("db").exists() {
+        return Ok(());
+    }
+    let store = Store::open(&layout.index())?.store;
+    if Tx::new(&store).applied()?.version >= Applied::VERSION {
+        index::compare(&store, rebuilt, layout, findings)?;
+    }
+    Ok(())
 }
 
 /// An error with its causes.

@@ -6,5 +6,6 @@ mod doctor;
 mod enrolment;
 mod feed;
 mod harness;
+mod keeping;
 mod rebuild;
 mod services;

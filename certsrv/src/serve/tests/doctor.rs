@@ -1,5 +1,6 @@
 use super::harness::{Running, basic, config, key_and_csr};
 use crate::audit::Actor;
+use crate::backup;
 use crate::change::Change;
 use crate::config::Config;
 use crate::doctor::{DoctorError, offline};
@@ -8,8 +9,11 @@ use crate::layout::Layout;
 use crate::log::FeedLog;
 use crate::log::replay::replay;
 use crate::registry::rebuild;
-use crate::store::Told;
+use crate::restore::restore;
+use crate::rows::Applied;
+use crate::store::{Told, Tx};
 use crate::tests::address;
+use openssl::pkey::PKey;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -17,6 +21,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 use twinseal_proto::api::admin::Nothing;
 use twinseal_proto::api::admin::certsrv::{Doctor, JoinPolicy, RevocationReason, Revoke, RevokeRequest};
+use twinseal_proto::api::admin::feed::RotateFeedKey;
 use twinseal_proto::api::services::ServiceRole;
 use twinseal_proto::encoding::Digest;
 use twinseal_proto::time::UnixTime;
@@ -261,4 +266,73 @@ async fn a_running_service_looks_itself_while_things_change() {
     let what = report.findings.iter().map(|finding| finding.what.as_str()).collect::<Vec<_>>();
     assert!(matches!(what.as_slice(), [what] if what.contains(&twice.to_string())), "{what:?}");
     certsrv.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rotated_feed_keys_and_a_restored_state_are_found_whole() {
+    let (dir, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (config, out) = (config(&dir), place.path().join("backup"));
+    busy(&dir).await;
+    let certsrv = Running::start(&dir).await;
+    // The first rotation replaces two files, and the service looks meanwhile.
+    let (rotated, looked) =
+        tokio::join!(certsrv.admin::<RotateFeedKey>(&Nothing {}), certsrv.admin::<Doctor>(&Nothing {}));
+    assert_eq!((rotated.is_ok(), looked.unwrap().findings), (true, vec![]));
+    certsrv.admin::<RotateFeedKey>(&Nothing {}).await.unwrap();
+    assert_eq!(certsrv.admin::<Doctor>(&Nothing {}).await.unwrap().findings, []);
+    // An examination that goes on is no part of a backup.
+    durable::make_dir(&config.state.join("doctor/index")).unwrap();
+    durable::replace(&config.state.join("doctor/index/rows"), b"half").unwrap();
+    let manifest = backup::take(&config.admin_socket, &config.state, &out).await.unwrap();
+    let names: Vec<&str> = manifest.files.iter().map(|file| file.path.as_str()).collect();
+    for name in ["credential", "ca/root.key", "ca/members.key", "ca/memberships.key", "ca/services.key"] {
+        assert!(names.contains(&name), "{name}: {names:?}");
+    }
+    assert!(!names.iter().any(|name| name.starts_with("doctor")), "{names:?}");
+    certsrv.account("late", None).await;
+    certsrv.stop().await;
+    fs::remove_dir_all(config.state.join("doctor")).unwrap();
+    assert_eq!(found(&config), Vec::<String>::new());
+    let damaged = copy(&config, &dir);
+    let stranger = PKey::generate_ed25519().unwrap().private_key_to_pem_pkcs8().unwrap();
+    durable::replace(&damaged.state.join("feed/feed.key"), &stranger).unwrap();
+    one(&damaged, "feed.key is not the key that the feed log names last");
+
+    fs::remove_dir_all(&config.state).unwrap();
+    let restored = restore(&config, &out, None).await.unwrap();
+    assert_eq!(found(&config), Vec::<String>::new());
+    let certsrv = Running::start(&dir).await;
+    assert_eq!(certsrv.admin::<Doctor>(&Nothing {}).await.unwrap().findings, []);
+    certsrv.admin::<RotateFeedKey>(&Nothing {}).await.unwrap();
+    certsrv.account("anew", Some(&crate::tests::ec_key())).await;
+    let head = certsrv.app.registry.head().borrow().sequence;
+    assert!(head > restored.sequence);
+    let changing = async {
+        for number in 0..20 {
+            certsrv.account(&format!("m{number}"), Some(&crate::tests::ec_key())).await;
+        }
+    };
+    let looking = async {
+        for _ in 0..3 {
+            assert_eq!(certsrv.admin::<Doctor>(&Nothing {}).await.unwrap().findings, []);
+        }
+    };
+    tokio::join!(changing, looking);
+    let head = certsrv.app.registry.head().borrow().sequence;
+    certsrv.stop().await;
+    assert_eq!(found(&config), Vec::<String>::new());
+
+    // An entry is named by its sequence, which jumped where the generation began.
+    let damaged = copy(&config, &dir);
+    rewrite_audit(&damaged, |records| drop(records.pop()));
+    one(&damaged, &format!("entry {head} has no record in the audit log"));
+    // An index of an earlier version is made anew at the next start: what is in it says nothing.
+    let older = copy(&config, &dir);
+    let store = Store::open(&older.state.join("index")).unwrap().store;
+    let applied = Tx::new(&store).applied().unwrap();
+    let mut batch = Batch::default();
+    batch.put(Table(0), &[], &Applied { version: 0, ..applied }).unwrap();
+    store.commit(batch).unwrap();
+    drop(store);
+    assert_eq!(found(&older), Vec::<String>::new());
 }

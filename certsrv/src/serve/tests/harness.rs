@@ -46,7 +46,8 @@ pub(super) struct Joined {
     pub(super) client: Client,
     pub(super) trust: FeedTrust,
     pub(super) pin: Digest,
-    _dir: TempDir,
+    pub(super) identity: Identity,
+    pub(super) _dir: TempDir,
 }
 
 impl Joined {
@@ -101,6 +102,15 @@ impl Running {
         for task in self.tasks {
             task.await.unwrap();
         }
+        // The index is locked until its last holder has gone.
+        let app = Arc::downgrade(&self.app);
+        drop(self.app);
+        for _ in 0..300 {
+            if app.strong_count() == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// An administrator's call.
@@ -146,7 +156,7 @@ impl Running {
         let pin = join(&state, &args).await.unwrap();
         let identity = Identity::load(&state.join("tls")).unwrap();
         let client = Client::pinned(&self.url, &self.app.root, self.app.pin, Some(&identity)).unwrap();
-        Joined { client, trust: FeedTrust::load(&state).unwrap(), pin, _dir: dir }
+        Joined { client, trust: FeedTrust::load(&state).unwrap(), pin, identity, _dir: dir }
     }
 
     /// What a service needs to join once.

@@ -2,6 +2,7 @@
 
 pub mod certsrv;
 pub mod exploder;
+pub mod feed;
 pub mod groupsrv;
 
 use super::Endpoint;
