@@ -13,7 +13,7 @@ lane() {
 	case $1 in
 	build) cargo build -q --locked --workspace --all-targets ;;
 	lint) cargo fmt --all --check && cargo clippy -q --locked --workspace --all-targets -- -D warnings ;;
-	unit) cargo test -q --locked --workspace --exclude twinseal-tests ;;
+	unit) cargo test -q --locked --workspace --exclude twinseal-tests && cargo test -q --locked -p twinseal-tests --bin twinseal-docs ;;
 	fuzz) cargo test -q --locked -p twinseal-tests --test fuzz -- --nocapture ;;
 	dialogues) e2e dialogues:: ;;
 	e2e) e2e --skip dialogues:: --skip crash:: --skip clients:: --skip saml:: ;;

@@ -9,6 +9,7 @@ use crate::notices::Post;
 use crate::registry::Registry;
 use crate::saml::{LoginMetrics, Saml};
 use crate::session::Sessions;
+use crate::snapshot::Snapshots;
 use openssl::x509::X509;
 use std::sync::{Arc, Mutex};
 use tokio::sync::Semaphore;
@@ -46,6 +47,10 @@ pub(crate) struct App {
     pub(crate) imports: Imports,
     /// Own mail.
     pub(crate) post: Post,
+    /// Held by the one examination that runs.
+    pub(crate) examining: tokio::sync::Mutex<()>,
+    /// Snapshots of the feed that are being fetched.
+    pub(crate) snapshots: Snapshots,
     /// Counters.
     pub(crate) metrics: Metrics,
     /// Log-in through an identity provider, where one is configured.

@@ -98,20 +98,18 @@ pub(crate) fn apply(change: &Change, tx: &mut Tx<'_>) -> Result<(), StoreError> 
                 state,
                 serial: *serial,
                 options: MemberOptions::default(),
+                joined: if serial.is_some() { tx.at() } else { 0 },
             };
             tx.put_member(group, &row)?;
-            if row.state == MemberState::Active {
-                tx.put_joined(handle)?;
-            }
             count(group, *role, true, tx)?;
             used_number(*number, tx)
         }
         Change::MemberKeyed { group, address, serial } => {
-            let before = tx.member(group, address)?;
-            if let Some(row) = before.filter(|row| row.state == MemberState::Pending) {
-                tx.put_joined(&row.handle)?;
-            }
+            let at = tx.at();
             with_member(group, address, tx, |row| {
+                if row.state == MemberState::Pending {
+                    row.joined = at;
+                }
                 row.state = MemberState::Active;
                 row.serial = Some(*serial);
             })
@@ -124,7 +122,6 @@ pub(crate) fn apply(change: &Change, tx: &mut Tx<'_>) -> Result<(), StoreError> 
         Change::MemberLeft { group, address } => {
             let row = tx.member(group, address)?.ok_or_else(|| inconsistent("nobody to leave"))?;
             tx.delete_member(group, address);
-            tx.delete_joined(&row.handle);
             count(group, row.role, false, tx)
         }
         Change::RequestMade { request } => tx.put_request(request),
@@ -162,6 +159,8 @@ pub(crate) fn apply(change: &Change, tx: &mut Tx<'_>) -> Result<(), StoreError> 
             tx.delete_posting_token(address, digest);
             Ok(())
         }
+        Change::FeedKeyRotated { .. } => Ok(()),
+        Change::GenerationBegan { .. } => generation_began(tx),
     }
 }
 
@@ -175,6 +174,19 @@ fn with_request(id: &RequestId, tx: &mut Tx<'_>, change: impl FnOnce(&mut Reques
     let mut row = tx.request(id)?.ok_or_else(|| inconsistent("a change names a request that is not there"))?;
     change(&mut row);
     tx.put_request(&row)
+}
+
+/// Membership numbers that a log which was lost may have given, at most.
+const LOST_NUMBERS: u32 = 1 << 20;
+
+/// A token that was used after the backup would be good again, and a number that was given then would be given twice.
+fn generation_began(tx: &mut Tx<'_>) -> Result<(), StoreError> {
+    for (ends, token) in tx.expired_tokens(UnixTime(u64::MAX))? {
+        tx.delete_token(ends, &token);
+    }
+    let mut applied = tx.applied()?;
+    applied.next_number = applied.next_number.saturating_add(LOST_NUMBERS);
+    tx.put_applied(&applied)
 }
 
 fn token_made(

@@ -84,6 +84,11 @@ impl<'a> Record<'a> {
         Self { at, by, event: Event::MakingKey }
     }
 
+    /// A backup that is about to be taken: whoever has it has the CAs' private keys.
+    pub(crate) const fn backup(at: UnixTime, by: &'a Actor, sequence: u64) -> Self {
+        Self { at, by, event: Event::BackedUp { sequence } }
+    }
+
     /// A change that is about to be made.
     pub(crate) fn change(at: UnixTime, by: &'a Actor, change: &'a Change) -> Self {
         Self { at, by, event: Event::of(change) }
@@ -239,6 +244,15 @@ enum Event<'a> {
         digest: &'a Digest,
         address: &'a MailAddress,
     },
+    FeedKeyRotated {
+        sha256: Digest,
+    },
+    GenerationBegan {
+        generation: u64,
+    },
+    BackedUp {
+        sequence: u64,
+    },
 }
 
 impl<'a> Event<'a> {
@@ -296,6 +310,8 @@ impl<'a> Event<'a> {
                 Self::PostingTokenMade { digest, address, expires: *expires }
             }
             Change::PostingTokenEnded { digest, address } => Self::PostingTokenEnded { digest, address },
+            Change::FeedKeyRotated { key } => Self::FeedKeyRotated { sha256: Digest::of(key.as_ref()) },
+            Change::GenerationBegan { generation } => Self::GenerationBegan { generation: *generation },
         }
     }
 }

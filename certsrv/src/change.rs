@@ -123,6 +123,11 @@ pub(crate) enum Change {
     PostingTokenMade { digest: Digest, address: MailAddress, label: String, made: UnixTime, expires: UnixTime },
     /// That token is good no more.
     PostingTokenEnded { digest: Digest, address: MailAddress },
+    /// The feed key was replaced: this one (DER SubjectPublicKeyInfo) signs what comes after. The last of its commit.
+    FeedKeyRotated { key: B64 },
+    /// certsrv was restored from a backup. What was made between the backup and the loss is unknown, so no token is good
+    /// any more, and membership numbers go on far above those that were given.
+    GenerationBegan { generation: u64 },
 }
 
 /// Certsrv's own body as it is written: the change, and whether more of the same commit follows.

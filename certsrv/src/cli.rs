@@ -1,7 +1,8 @@
-//! The command line: what can be asked for. Everything but `init`, `serve` and `check-config` is a call on the admin
-//! socket of the running service.
+//! The command line: what can be asked for. Everything but `init`, `serve`, `check-config` and `restore` is a call on the
+//! admin socket of the running service.
 
 mod accounts;
+mod doctor;
 mod groups;
 mod members;
 mod requests;
@@ -14,10 +15,11 @@ use std::path::PathBuf;
 use twinseal_proto::api::admin::certsrv::RevocationReason;
 use twinseal_proto::api::services::ServiceRole;
 use twinseal_proto::ids::{MailAddress, NoticeId};
+use twinseal_svc::exit;
 
 /// Twinseal's certificate server: accounts, groups, memberships, certificates, the signed feed.
 #[derive(Debug, Parser)]
-#[command(name = "twinseal-certsrv", version)]
+#[command(name = "twinseal-certsrv", version, after_help = exit::HELP)]
 pub struct Cli {
     /// Configuration file (TOML)
     #[arg(long, value_name = "FILE")]
@@ -29,6 +31,14 @@ pub struct Cli {
     command: Command,
 }
 
+impl Cli {
+    /// Whether answers and errors are wanted as JSON.
+    #[must_use]
+    pub const fn json(&self) -> bool {
+        self.json
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Makes the CAs, the feed and the own TLS certificate; once, while the service is stopped
@@ -36,13 +46,29 @@ enum Command {
         /// Kind of the CAs' keys; the configuration says it otherwise
         #[arg(long, value_enum)]
         key_type: Option<CaKeyType>,
+        /// Writes the root CA's key to this new file, encrypted under a passphrase, and leaves none in the state directory
+        #[arg(long, value_name = "FILE")]
+        root_out: Option<PathBuf>,
+        /// File with the passphrase in its first line (chmod 600); it is asked for otherwise
+        #[arg(long, value_name = "FILE", requires = "root_out")]
+        passphrase_file: Option<PathBuf>,
     },
+    /// The CAs' keys and certificates, while the service is stopped
+    #[command(subcommand)]
+    Ca(CaCommand),
     /// Runs the service
     Serve,
     /// Reads the configuration and says what is wrong with it
     CheckConfig,
     /// How the service is
     Status,
+    /// Looks whether the state is whole: logs, index, CAs, files, clock; changes nothing
+    #[command(after_help = "Exit codes:\n   0  nothing found\n   1  findings\n   2  could not look")]
+    Doctor {
+        /// Looks at a service that is stopped
+        #[arg(long)]
+        offline: bool,
+    },
     /// Accounts
     #[command(subcommand)]
     Account(Account),
@@ -61,6 +87,25 @@ enum Command {
     /// Mail of this server's own that is on its way
     #[command(subcommand)]
     Notice(Notice),
+    /// The signed feed that groupsrv and the exploders follow
+    #[command(subcommand)]
+    Feed(Feed),
+    /// Takes a backup of the running service: the feed, its key, the CAs with their sealed keys, the audit log
+    Backup {
+        /// Directory that it is written to; made when missing, and must be empty
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// Restores a backup into an empty state directory; once, while the service is stopped
+    Restore {
+        /// Directory of the backup
+        #[arg(long, value_name = "DIR")]
+        from: PathBuf,
+        /// Generation that begins: one above the backup's, unless that one was used before (the same backup was restored
+        /// already)
+        #[arg(long, value_name = "N")]
+        generation: Option<u64>,
+    },
     /// Revokes a certificate
     Revoke {
         /// Its serial number in hexadecimal
@@ -71,6 +116,30 @@ enum Command {
         /// Locks the account that the certificate belongs to, too
         #[arg(long)]
         lock_account: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum CaCommand {
+    /// Makes a new certificate for a sub-CA and the key that it has, under the root
+    RenewSub {
+        /// Which sub-CA
+        #[arg(value_parser = clap::builder::PossibleValuesParser::new(crate::init::SUB_CAS))]
+        name: String,
+        /// File with the root CA's key; it is looked for with the other CAs' keys otherwise
+        #[arg(long, value_name = "FILE")]
+        root_key: Option<PathBuf>,
+        /// File with the passphrase of the root CA's key in its first line (chmod 600); it is asked for otherwise
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
+    },
+    /// Takes the root CA's key out of the state directory, into a new file that is encrypted under a passphrase
+    RootOut {
+        /// The file
+        out: PathBuf,
+        /// File with the passphrase in its first line (chmod 600); it is asked for otherwise
+        #[arg(long, value_name = "FILE")]
+        passphrase_file: Option<PathBuf>,
     },
 }
 
@@ -152,6 +221,12 @@ enum Notice {
         /// Its name, as `notice list` shows it
         id: NoticeId,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum Feed {
+    /// Replaces the key that signs the feed; those who follow it move to the new key by themselves
+    RotateKey,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -19,6 +19,49 @@ pub enum CaKeyType {
     Rsa3072,
 }
 
+/// What holds the CAs' keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CaKeyHolder {
+    /// Files in the state directory, sealed under the credential.
+    File,
+    /// A token, through its PKCS #11 module.
+    Pkcs11,
+}
+
+/// The table `[ca_keys]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CaKeysConfig {
+    /// What holds them.
+    pub kind: CaKeyHolder,
+    /// The PKCS #11 module: the vendor's shared object.
+    pub module: Option<PathBuf>,
+    /// The token's label.
+    pub token: Option<String>,
+    /// File with the token's PIN in its first line; else `$CREDENTIALS_DIRECTORY/ca-pin`.
+    pub pin_file: Option<PathBuf>,
+    /// First part of the keys' labels: the members' CA has `LABEL-members`.
+    pub label: String,
+}
+
+impl Default for CaKeysConfig {
+    fn default() -> Self {
+        Self { kind: CaKeyHolder::File, module: None, token: None, pin_file: None, label: "twinseal".into() }
+    }
+}
+
+impl CaKeysConfig {
+    fn sound(&self) -> bool {
+        let named = self.module.as_ref().is_some_and(|path| path.is_absolute()) && self.token.is_some();
+        let none = self.module.is_none() && self.token.is_none() && self.pin_file.is_none();
+        match self.kind {
+            CaKeyHolder::File => none,
+            CaKeyHolder::Pkcs11 => named && (1..=24).contains(&self.label.len()),
+        }
+    }
+}
+
 /// Every key of the configuration file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -35,10 +78,17 @@ pub struct Config {
     pub evaluation: bool,
     /// First words of the CAs' common names.
     pub ca_name: String,
+    /// What holds the CAs' keys.
+    pub ca_keys: CaKeysConfig,
+    /// File with the 32 octets under which the CAs' keys are sealed; else `$CREDENTIALS_DIRECTORY/key-credential`, else
+    /// `credential` in the state directory.
+    pub credential_file: Option<PathBuf>,
     /// Kind of the CAs' keys; read by `init` only.
     pub ca_key_type: CaKeyType,
-    /// Life of the CAs' certificates in days; read by `init` only.
+    /// Life of the sub-CAs' certificates in days; read by `init` and `ca renew-sub` only.
     pub ca_days: u32,
+    /// Life of the root's certificate in days, never less than the sub-CAs'; read by `init` only.
+    pub root_days: u32,
     /// Life of members' certificates in days.
     pub member_days: u32,
     /// Life of lists' certificates in days.
@@ -72,8 +122,12 @@ impl Default for Config {
             names: Vec::new(),
             evaluation: false,
             ca_name: "Twinseal".into(),
+            ca_keys: CaKeysConfig::default(),
+            credential_file: None,
             ca_key_type: CaKeyType::P256,
             ca_days: 3650,
+            // Twice as long: a sub-CA is renewed once at least.
+            root_days: 7300,
             member_days: 365,
             group_days: 365,
             service_days: 365,
@@ -120,7 +174,7 @@ impl Config {
         if !(24..=168).contains(&self.membership_hours) {
             return Err(BadValue { key: "membership_hours", wanted: "24 to 168 are wanted" });
         }
-        let rules: [(bool, &'static str, &'static str); 7] = [
+        let rules: [(bool, &'static str, &'static str); 8] = [
             (self.names().is_some(), "names", "a DNS name or an IP address is wanted in each place"),
             (self.state.is_absolute(), "state", "an absolute path is wanted"),
             (
@@ -128,7 +182,16 @@ impl Config {
                 "ca_name",
                 "1 to 40 characters are wanted",
             ),
-            ((30..=10_950).contains(&self.ca_days), "ca_days", "30 to 10950 are wanted"),
+            (
+                self.ca_keys.sound(),
+                "ca_keys",
+                "kind = \"file\" alone, or kind = \"pkcs11\" with module (an absolute path) and token are wanted",
+            ),
+            (
+                [self.ca_days, self.root_days].iter().all(|d| (30..=10_950).contains(d)),
+                "ca_days, root_days",
+                "30 to 10950 are wanted",
+            ),
             (
                 [self.member_days, self.group_days, self.service_days].iter().all(|d| (1..=825).contains(d)),
                 "member_days, group_days, service_days",
@@ -168,6 +231,10 @@ mod tests {
             ("member_days = 826", "member_days"),
             ("ca_key_type = \"rsa1024\"", "rsa1024"),
             ("state = \"here\"", "state"),
+            ("[ca_keys]\nkind = \"pkcs11\"", "ca_keys"),
+            ("[ca_keys]\nmodule = \"/x.so\"", "ca_keys"),
+            ("[ca_keys]\nkind = \"pkcs11\"\nmodule = \"x.so\"\ntoken = \"t\"", "ca_keys"),
+            ("[ca_keys]\npin = \"1234\"", "pin"),
         ];
         for (text, named) in table {
             std::fs::write(&path, text).unwrap();

@@ -138,3 +138,13 @@ pub(crate) fn smarthost_away(error: &dyn std::error::Error, pause: u64) {
 pub(crate) fn mail_brake(what: &'static str) {
     tracing::warn!(limit = what, "too many mails asked for: some are not sent");
 }
+
+/// Another key signs the feed.
+pub(crate) fn feed_key_rotated(sequence: u64) {
+    tracing::info!(sequence, "feed key replaced");
+}
+
+/// A snapshot was made for a consumer.
+pub(crate) fn snapshot_made(sequence: u64, octets: usize) {
+    tracing::info!(sequence, octets, "snapshot of the feed made");
+}

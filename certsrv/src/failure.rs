@@ -6,6 +6,7 @@ use crate::notices::SignError;
 use openssl::error::ErrorStack;
 use twinseal_proto::api::{Problem, ProblemCode};
 use twinseal_svc::commit::CommitError;
+use twinseal_svc::keys::SigningError;
 use twinseal_svc::store::StoreError;
 
 /// The call was not done.
@@ -45,6 +46,10 @@ impl Failure {
     pub(crate) fn into_problem(self) -> Problem {
         match self {
             Self::Refused(problem) => problem,
+            Self::Ca(CaError::Signing(SigningError::Token(error))) => {
+                tracing::error!(%error, "the token with the CAs' keys did not sign");
+                Problem::new(ProblemCode::Unavailable, "the token with the CA keys does not answer; try again later")
+            }
             inside => {
                 let text = chain(&inside);
                 tracing::error!(error = text, "call failed");

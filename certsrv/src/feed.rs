@@ -1,11 +1,20 @@
-//! Step 7: the feed, for those who follow it. Long poll; the caller's pinned key decides what it is told.
+//! Step 7: the feed, for those who follow it. Long poll; the caller's pinned key decides what it is told. And the
+//! replacement of the key that signs it.
 
 use crate::app::App;
+use crate::audit::Actor;
 use crate::authn::service;
+use crate::change::Change;
+use crate::events;
 use crate::failure::Failure;
+use crate::layout::Layout;
+use crate::log::key::make_next;
+use crate::store::Tx;
 use std::sync::Arc;
 use std::time::Duration;
 use twinseal_proto::api::Problem;
+use twinseal_proto::api::admin::Nothing;
+use twinseal_proto::api::admin::feed::RotatedFeedKey;
 use twinseal_proto::api::feed::{FeedPage, FeedRequest};
 use twinseal_proto::api::services::ServiceRole;
 use twinseal_proto::feed::View;
@@ -34,9 +43,25 @@ async fn page(app: &Arc<App>, caller: &Caller, request: FeedRequest) -> Result<F
         ServiceRole::Groupsrv => View::Groupsrv,
         ServiceRole::Exploder => View::Exploder,
     };
+    // What is told ends at one head: an entry that is in the log and not in force yet is not told.
+    let head = *app.registry.head().borrow();
     let pages = Arc::clone(app.registry.pages());
-    let entries = tokio::task::spawn_blocking(move || pages.read(request.after, view)).await??;
-    let now = *app.registry.head().borrow();
-    let heartbeat = app.registry.key().heartbeat(now, UnixTime::now())?;
+    let read = move || pages.read(request.after, head.sequence, view);
+    let (entries, last) = tokio::task::spawn_blocking(read).await??;
+    let heartbeat = app.registry.key().heartbeat(last, head, UnixTime::now())?;
     Ok(FeedPage { entries, heartbeat })
+}
+
+/// `RotateFeedKey`.
+pub(crate) async fn rotate_key(app: Arc<App>, _: Caller, _: Nothing) -> Result<RotatedFeedKey, Problem> {
+    let dir = Layout::new(&app.config.state).feed();
+    let rotate = move |tx: &mut Tx<'_>| {
+        // Under the writer's lock: nobody else is at the file of the next key.
+        let key = make_next(&dir)?;
+        tx.push(Change::FeedKeyRotated { key: key.clone() })?;
+        Ok(key)
+    };
+    let (key, sequence) = app.registry.commit(Actor::Administrator, rotate).await.map_err(Failure::into_problem)?;
+    events::feed_key_rotated(sequence);
+    Ok(RotatedFeedKey { sequence, key })
 }

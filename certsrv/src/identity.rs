@@ -69,11 +69,18 @@ pub(crate) async fn load(
 ) -> Result<Identity, IdentityError> {
     let identity = Identity::load(&layout.tls())?;
     let file = |name: &str| layout.tls().join(name);
-    let own = X509::from_pem(&std::fs::read(file("chain.pem")).map_err(TlsError::File)?)?;
+    let presented = X509::stack_from_pem(&std::fs::read(file("chain.pem")).map_err(TlsError::File)?)?;
+    let own = presented.first().cloned().ok_or_else(|| TlsError::Empty(file("chain.pem").display().to_string()))?;
     let left = not_after(&own).unwrap_or_default().since(UnixTime::now());
+    let key = PKey::private_key_from_pem(&durable::read_secret(&file("key.pem")).map_err(TlsError::File)?)?;
     if left > u64::from(config.service_days) * 86_400 / 3 {
+        if presented.get(1).is_some_and(|issuer| *issuer == *services.certificate()) {
+            return Ok(identity);
+        }
+        // The sub-CA was renewed: the certificate is good under the new one, which is presented from now on.
+        let identity = Identity::new(key, vec![own, services.certificate().clone()], root.clone());
+        identity.save(&layout.tls())?;
         return Ok(identity);
     }
-    let key = PKey::private_key_from_pem(&durable::read_secret(&file("key.pem")).map_err(TlsError::File)?)?;
     make(layout, config, services, root, key, audit).await
 }

@@ -10,7 +10,8 @@
 //!    wait for an approval (`key_change.rs`, pure at its core).
 //! 4. *Prepare*: the to-be-signed octets are written (`cert/tbs.rs`) and linted (`cert/lint.rs`).
 //! 5. *Store and audit*: number and octets are recorded before the key is used (`issue.rs`, `audit.rs`).
-//! 6. *Sign*: the CA takes the prepared certificate by value (`cert/ca.rs`).
+//! 6. *Sign*: the CA takes the prepared certificate by value (`cert/ca.rs`); its key is in a sealed file or a token
+//!    (`ca_keys.rs`).
 //! 7. *Publish*: one commit (`registry.rs`) decides once more, appends to the feed log (`log/`), brings the index
 //!    (`store.rs`, `apply.rs`) up to it and wakes the consumers (`feed.rs`); senders find lists' certificates in
 //!    `publish.rs`.
@@ -30,6 +31,10 @@
 //! `services.rs` for a service, `accounts.rs` for an import. An answer to a one-time token that was lost is given again
 //! in `again.rs`. Own mail goes out by `notices/`; what is done with the tokens in it, and posting tokens, in `tokens.rs`.
 //! `members.rs` and `groups.rs` are joining and leaving.
+//! in `again.rs`. `members.rs` and `groups.rs` are joining and leaving.
+//! `doctor/` looks whether all of it is whole.
+//! in `again.rs`. A consumer that cannot go through the entries takes `snapshot.rs`; `backup.rs` and `restore.rs` keep the
+//! log and the keys beyond this host. `members.rs` and `groups.rs` are joining and leaving.
 //! Every change is one of `change.rs`; what each consumer is told of it is decided in `views.rs`.
 
 mod accounts;
@@ -39,12 +44,15 @@ mod apply;
 mod audit;
 mod authn;
 mod authority;
+mod backup;
 mod bans;
+mod ca_keys;
 mod cert;
 mod change;
 pub mod cli;
 pub mod config;
 mod decide;
+mod doctor;
 mod enrol;
 mod est;
 mod events;
@@ -64,6 +72,7 @@ mod log;
 mod members;
 mod membership;
 mod notices;
+mod offline_root;
 mod options;
 mod parallel;
 mod publish;
@@ -71,6 +80,7 @@ mod random;
 mod registry;
 mod renew;
 mod requests;
+mod restore;
 mod revoke;
 mod roster;
 mod router;
@@ -79,6 +89,7 @@ mod saml;
 mod serve;
 mod services;
 mod session;
+mod snapshot;
 mod status;
 mod store;
 #[cfg(test)]

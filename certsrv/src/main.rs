@@ -1,21 +1,20 @@
 //! The certificate server's program.
 
-use anyhow::Context as _;
 use clap::Parser as _;
+use std::error::Error;
 use std::process::ExitCode;
 use twinseal_certsrv::cli::Cli;
+use twinseal_svc::exit;
 
 fn main() -> ExitCode {
-    match run(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::FAILURE
-        }
+    let cli = Cli::parse();
+    let json = cli.json();
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => exit::failed("", &*error, json),
     }
 }
 
-fn run(cli: Cli) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("runtime")?;
-    runtime.block_on(cli.run()).map_err(anyhow::Error::from_boxed)
+fn run(cli: Cli) -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(cli.run())
 }

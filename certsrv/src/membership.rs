@@ -131,7 +131,7 @@ fn allowed(
     now: UnixTime,
 ) -> Result<Said, Failure> {
     let member = tx.member(group, address)?.filter(|row| row.state == MemberState::Active);
-    let Member { handle, role, .. } = member.ok_or_else(|| not_a_member(group))?;
+    let Member { handle, role, joined: own, .. } = member.ok_or_else(|| not_a_member(group))?;
     if let Some(problem) = key_change::taken(tx, key)? {
         return Err(problem.into());
     }
@@ -147,7 +147,6 @@ fn allowed(
         let detail = format!("{MOST} certificates of this membership are live: use one of them");
         return Err(twinseal_proto::api::Problem::new(ProblemCode::RateLimited, detail).after(next.max(1)).into());
     }
-    let own = tx.joined(&handle)?.ok_or_else(|| not_a_member(group))?;
     let joined = if pseudonym { place(tx, group, own)? } else { own };
     Ok(Said { handle, role, joined })
 }
@@ -163,10 +162,7 @@ fn place(tx: &Tx<'_>, group: &GroupId, own: u64) -> Result<u64, Failure> {
     if tx.group(&list)?.is_some_and(|group| group.history == History::All) {
         return Ok(0);
     }
-    let mut places = Vec::new();
-    for row in tx.members(group)? {
-        places.extend(tx.joined(&row.handle)?);
-    }
+    let places = tx.members(group)?.into_iter().map(|row| row.joined).filter(|joined| *joined > 0).collect();
     Ok(crowd(places, own))
 }
 

@@ -1,12 +1,14 @@
 //! Steps 5 and 7: what certsrv knows, and [`Registry::commit`], the only way in which it changes.
 
 use crate::audit::{Actor, Record};
+use crate::change::Change;
 use crate::failure::{Failure, refuse};
 use crate::layout::Layout;
-use crate::log::line::FeedKey;
+use crate::log::key::FeedKey;
 use crate::log::page::Pages;
 use crate::log::replay::{ReplayError, replay};
 use crate::log::{FeedLog, Head, LogError};
+use crate::rows::Applied;
 use crate::store::Tx;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,8 +37,8 @@ impl Registry {
         let key = Arc::new(key);
         let mut store = Store::open(&layout.index())?.store;
         let found = match catch_up(layout, &key, &store) {
-            Err(ReplayError::Log(LogError::OtherIndex)) => {
-                tracing::error!("the index was made from another log: set aside and made anew");
+            Err(ReplayError::Log(error @ (LogError::OtherIndex | LogError::OldIndex))) => {
+                tracing::error!(%error, "index set aside and made anew");
                 drop(store);
                 set_aside(layout).map_err(StoreError::File)?;
                 store = Store::open(&layout.index())?.store;
@@ -80,6 +82,21 @@ impl Registry {
         !self.stuck.load(Ordering::Acquire)
     }
 
+    /// Shows the index to `look` while nothing changes: commits wait. Blocks.
+    pub(crate) fn still<T>(&self, look: impl FnOnce(&Store) -> T) -> T {
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        look(&self.store)
+    }
+
+    /// Reads the state while nothing can change it: `read` is given the view, the last entry and the log. Blocks.
+    pub(crate) fn frozen<T>(&self, read: impl FnOnce(&Tx<'_>, &FeedLog) -> Result<T, Failure>) -> Result<T, Failure> {
+        let log = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.working() {
+            return Err(refuse(ProblemCode::Unavailable, "certsrv has to be restarted first"));
+        }
+        read(&Tx::new(&self.store), &log)
+    }
+
     /// Changes the state, all or nothing: `decide` reads the view and pushes changes; they are audited, appended to the
     /// log, put into the index, and the consumers are woken. Returns what `decide` returned, and the feed's sequence
     /// with the changes in it. No change, no entry.
@@ -113,10 +130,11 @@ impl Registry {
         hit("certsrv.commit.before-append");
         let head = log.append(tx.told(), now)?;
         hit("certsrv.commit.after-append");
-        if let Err(error) = apply(tx, head) {
-            // The change is made, since the log has it; but nothing can be decided on an index that lacks it.
+        if let Err(failure) = log.settle().map_err(Failure::from).and_then(|()| Ok(apply(tx, head)?)) {
+            // The change is made, since the log has it; but nothing can be decided on an index that lacks it, nor signed
+            // by a key that the log has left.
             self.stuck.store(true, Ordering::Release);
-            return Err(error.into());
+            return Err(failure);
         }
         hit("certsrv.commit.after-apply");
         self.head.send_replace(head);
@@ -126,21 +144,42 @@ impl Registry {
 
 fn apply(mut tx: Tx<'_>, head: Head) -> Result<(), StoreError> {
     let mut applied = tx.applied()?;
-    (applied.sequence, applied.head) = (head.sequence, head.digest);
+    (applied.sequence, applied.head, applied.version) = (head.sequence, head.digest, Applied::VERSION);
     tx.put_applied(&applied)?;
     tx.commit()
 }
 
 /// Brings the index to the end of the log.
 fn catch_up(layout: &Layout, key: &FeedKey, store: &Store) -> Result<crate::log::replay::Found, ReplayError> {
+    let from = Tx::new(store).applied()?.sequence;
+    let found = rebuild(layout, key, store, |_, _| Ok(()))?;
+    if found.head.sequence != from {
+        tracing::info!(from, to = found.head.sequence, "index brought to the end of the feed log");
+    }
+    Ok(found)
+}
+
+/// Brings the index in `store` to the end of the log, and shows each change to `see` before it is applied.
+pub(crate) fn rebuild(
+    layout: &Layout,
+    key: &FeedKey,
+    store: &Store,
+    mut see: impl FnMut(&Change, &Tx<'_>) -> Result<(), StoreError>,
+) -> Result<crate::log::replay::Found, ReplayError> {
     let applied = Tx::new(store).applied()?;
+    if applied.version < Applied::VERSION {
+        return Err(LogError::OldIndex.into());
+    }
     let from = Head { sequence: applied.sequence, digest: applied.head };
     // Many commits in one batch: a rebuild would else wait for the disk at each.
     let mut tx = Tx::new(store);
     let mut reached = from;
     let found = replay(&layout.feed(), key, from, |changes, head| {
-        for (change, after) in changes.iter().zip((0..changes.len() as u64).rev()) {
-            tx.set_sequence(head.sequence - after);
+        // A generation begins in a commit of its own, so the sequences of one go on by one.
+        let before = head.sequence.saturating_sub(changes.len() as u64);
+        for (sequence, change) in (before + 1..).zip(&changes) {
+            tx.set_at(sequence);
+            see(change, &tx)?;
             crate::apply::apply(change, &mut tx)?;
         }
         if head.sequence - reached.sequence >= 1000 {
@@ -151,7 +190,6 @@ fn catch_up(layout: &Layout, key: &FeedKey, store: &Store) -> Result<crate::log:
     })?;
     if found.head != reached {
         apply(tx, found.head)?;
-        tracing::info!(from = from.sequence, to = found.head.sequence, "index brought to the end of the feed log");
     }
     Ok(found)
 }

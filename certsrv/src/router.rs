@@ -2,13 +2,14 @@
 
 use crate::app::App;
 use crate::{
-    accounts, bans, est, feed, foreign, group_certificates, groups, import, members, notices, options, publish,
-    requests, revoke, roster, saml, services, status, tokens,
+    accounts, backup, bans, doctor, est, feed, foreign, group_certificates, groups, import, members, notices, options,
+    publish, requests, revoke, roster, saml, services, snapshot, status, tokens,
 };
 use axum::Router;
 use axum::routing::get;
 use std::sync::Arc;
 use twinseal_proto::api;
+use twinseal_proto::api::admin::feed::{ListBackup, RotateFeedKey};
 use twinseal_proto::api::admin::notices::{DropNotice, ListNotices};
 use twinseal_proto::api::admin::{GetStatus, certsrv as admin};
 use twinseal_svc::http::route;
@@ -39,6 +40,7 @@ fn shared(router: Router<Arc<App>>) -> Router<Arc<App>> {
 pub(crate) fn https(app: &Arc<App>) -> Router {
     let router = Router::new();
     let router = route::<api::feed::Feed, _, _, _>(router, feed::feed);
+    let router = route::<api::feed::FeedSnapshot, _, _, _>(router, snapshot::snapshot);
     let router = route::<api::group_certificate::GroupCertificate, _, _, _>(router, group_certificates::certify);
     let router = route::<api::services::JoinService, _, _, _>(router, services::join);
     let router = route::<api::groups::Join, _, _, _>(router, members::join);
@@ -74,5 +76,8 @@ pub(crate) fn admin(app: &Arc<App>) -> Router {
     let router = route::<admin::ListPins, _, _, _>(router, services::list);
     let router = route::<ListNotices, _, _, _>(router, notices::admin::list);
     let router = route::<DropNotice, _, _, _>(router, notices::admin::forget);
+    let router = route::<admin::Doctor, _, _, _>(router, doctor::doctor);
+    let router = route::<RotateFeedKey, _, _, _>(router, feed::rotate_key);
+    let router = route::<ListBackup, _, _, _>(router, backup::list);
     router.with_state(Arc::clone(app))
 }

@@ -21,11 +21,19 @@ pub(crate) struct Applied {
     pub(crate) head: Digest,
     /// The next membership's number.
     pub(crate) next_number: u32,
+    /// [`Self::VERSION`] of the program that made it; an earlier one's index is made anew from the log.
+    #[serde(default)]
+    pub(crate) version: u32,
+}
+
+impl Applied {
+    /// Version of the rows. 1: memberships know the entry with which they began.
+    pub(crate) const VERSION: u32 = 1;
 }
 
 impl Default for Applied {
     fn default() -> Self {
-        Self { sequence: 0, head: Digest([0; 32]), next_number: 1 }
+        Self { sequence: 0, head: Digest([0; 32]), next_number: 1, version: Self::VERSION }
     }
 }
 
@@ -202,6 +210,9 @@ pub(crate) struct Member {
     /// What the member chose.
     #[serde(default)]
     pub(crate) options: MemberOptions,
+    /// The entry that told the consumers of it; 0 while it is pending.
+    #[serde(default)]
+    pub(crate) joined: u64,
 }
 
 /// A one-time token. It is kept until it expires, also when it was used.

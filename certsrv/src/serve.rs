@@ -1,6 +1,7 @@
 //! `serve`: opens the state, takes the sockets, answers until it is told to stop.
 
 use crate::app::{App, HASHING, LOGGING_IN};
+use crate::ca_keys::CaKeys;
 use crate::cert::ca::{Ca, load_certificate};
 use crate::config::Config;
 use crate::events::{self, Metrics};
@@ -11,6 +12,7 @@ use crate::notices::{self, Post, Smarthost};
 use crate::registry::Registry;
 use crate::saml::{LoginMetrics, Saml};
 use crate::session::Sessions;
+use crate::snapshot::Snapshots;
 use crate::{identity, revoke, router, status};
 use std::error::Error;
 use std::sync::{Arc, Mutex};
@@ -20,7 +22,7 @@ use twinseal_proto::time::UnixTime;
 use twinseal_svc::audit::Audit;
 use twinseal_svc::listen::Sockets;
 use twinseal_svc::tls::{Clients, Identity, acceptor};
-use twinseal_svc::{admin, http, shutdown};
+use twinseal_svc::{admin, http, keys, shutdown};
 
 /// What keeps the service from starting.
 pub(crate) type StartError = Box<dyn Error + Send + Sync>;
@@ -36,8 +38,11 @@ pub(crate) async fn open(
     let key = load_feed_key(&layout)?;
     let audit = Arc::new(Audit::open(&layout.audit())?);
     let root = load_certificate(&layout.ca(), "root")?;
-    let (members_ca, services_ca) = (Ca::load(&layout.ca(), "members")?, Ca::load(&layout.ca(), "services")?);
-    let memberships_ca = Ca::load(&layout.ca(), "memberships")?;
+    let keys = CaKeys::open(&config)?;
+    keys.seal_plain()?;
+    let cas = ["members", "memberships", "services"].map(|name| Ca::load(&layout.ca(), name, &keys));
+    let [members_ca, memberships_ca, services_ca] = cas;
+    let (members_ca, memberships_ca, services_ca) = (members_ca?, memberships_ca?, services_ca?);
     let imports = Imports::load(config.import_roots.as_deref())?;
     let identity = identity::load(&layout, &config, &services_ca, &root, &audit).await?;
     let at = layout.clone();
@@ -59,6 +64,8 @@ pub(crate) async fn open(
         guesses: Mutex::default(),
         imports,
         post: Post::open(&layout)?,
+        examining: tokio::sync::Mutex::new(()),
+        snapshots: Snapshots::default(),
         metrics,
         stop,
     };
@@ -79,6 +86,7 @@ pub(crate) fn clients(app: &App) -> Clients {
 /// # Errors
 /// What kept it from starting.
 pub(crate) async fn serve(config: Config) -> Result<(), StartError> {
+    keys::no_core_files()?;
     let stop = shutdown::on_signals()?;
     let mut sockets = Sockets::from_env();
     let (app, identity, _lock) = open(config, stop.clone()).await?;
@@ -87,8 +95,8 @@ pub(crate) async fn serve(config: Config) -> Result<(), StartError> {
     let https = sockets.tcp("https", Some(&app.config.listen))?.ok_or("no socket to listen on")?;
     let socket = sockets.unix("admin", Some(&app.config.admin_socket), 0o600)?.ok_or("no admin socket")?;
     events::listening(&https.local_addr()?.to_string());
-    status::warnings(app.config.evaluation).iter().for_each(|text| events::warning(text));
     let mail = tokio::spawn(notices::run(Arc::clone(&app), smarthost));
+    status::warnings(&app.config).iter().for_each(|text| events::warning(text));
     let sweep = tokio::spawn(revoke::sweep(Arc::clone(&app)));
     let watch = tokio::spawn(watch::run(Arc::clone(&app)));
     let at = Arc::clone(&app);

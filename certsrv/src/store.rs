@@ -75,8 +75,7 @@ pub(crate) struct Tx<'a> {
     store: &'a Store,
     written: BTreeMap<(u8, Vec<u8>), Option<Box<RawValue>>>,
     told: Vec<Told>,
-    /// The entry of the feed that is applied now.
-    sequence: u64,
+    at: u64,
 }
 
 macro_rules! accessors {
@@ -97,17 +96,27 @@ macro_rules! accessors {
 impl<'a> Tx<'a> {
     /// A view of `store` as it is.
     pub(crate) const fn new(store: &'a Store) -> Self {
-        Self { store, written: BTreeMap::new(), told: Vec::new(), sequence: 0 }
+        Self { store, written: BTreeMap::new(), told: Vec::new(), at: 0 }
     }
 
     /// Makes a change: it is in the view from here on, and in the log and the index when the commit is done.
     pub(crate) fn push(&mut self, change: Change) -> Result<(), StoreError> {
         let follows = crate::membership::follows(&change, self)?;
+        self.at = self.applied()?.sequence + 1 + self.told.len() as u64;
         let (groupsrv, exploder) = crate::views::of(&change, self)?;
-        self.set_sequence(self.next_sequence()?);
         crate::apply::apply(&change, self)?;
         self.told.push(Told { change, groupsrv, exploder });
         follows.map_or(Ok(()), |follows| self.push(follows))
+    }
+
+    /// The sequence of the entry of the change that is being applied.
+    pub(crate) const fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Says it of a change that is replayed.
+    pub(crate) const fn set_at(&mut self, sequence: u64) {
+        self.at = sequence;
     }
 
     /// The changes so far.
@@ -279,6 +288,13 @@ impl<'a> Tx<'a> {
 
     pub(crate) fn delete_posting_token(&mut self, address: &MailAddress, digest: &Digest) {
         self.delete(POSTING_TOKENS, posting_key(address, digest));
+    }
+
+    /// Every posting token, with its account.
+    pub(crate) fn all_posting_tokens(&self) -> Result<Vec<(MailAddress, PostingRow)>, StoreError> {
+        let rows = self.scan_keyed::<PostingRow>(POSTING_TOKENS, &[])?;
+        let address = |key: &[u8]| std::str::from_utf8(key.split(|octet| *octet == 0).next()?).ok()?.parse().ok();
+        Ok(rows.into_iter().filter_map(|(key, row)| Some((address(&key)?, row))).collect())
     }
 
     /// An account's posting tokens, those that ran out included.

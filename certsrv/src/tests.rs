@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use crate::config::{Mail, SmarthostTls};
-use crate::log::line::FeedKey;
+use crate::log::key::FeedKey;
 use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
@@ -13,6 +13,7 @@ use openssl::x509::extension::SubjectAlternativeName;
 use openssl::x509::{X509, X509NameBuilder, X509ReqBuilder};
 use twinseal_proto::ids::{FeedId, MailAddress};
 use twinseal_proto::time::UnixTime;
+use twinseal_svc::keys::{SigningKey, SoftwareSigner};
 
 /// The present time, for certificates that OpenSSL checks against the clock.
 pub(crate) fn now() -> UnixTime {
@@ -26,6 +27,11 @@ pub(crate) fn address(name: &str) -> MailAddress {
 pub(crate) fn ec_key() -> PKey<Private> {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
     PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap()
+}
+
+/// A key that CAs sign with.
+pub(crate) fn signer(key: PKey<Private>) -> Box<dyn SigningKey> {
+    Box::new(SoftwareSigner::new(key).unwrap())
 }
 
 pub(crate) fn rsa_key(bits: u32) -> PKey<Private> {

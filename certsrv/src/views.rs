@@ -122,7 +122,8 @@ fn member(group: &GroupId, address: &MailAddress, before: &Tx<'_>) -> Result<Mem
     before.member(group, address)?.ok_or_else(|| inconsistent("a membership that a change names is not there"))
 }
 
-fn recipient(serial: &Serial, before: &Tx<'_>) -> Result<RecipientKey, StoreError> {
+/// A certificate as groupsrv is told of it.
+pub(crate) fn recipient(serial: &Serial, before: &Tx<'_>) -> Result<RecipientKey, StoreError> {
     let row =
         before.certificate(serial)?.ok_or_else(|| inconsistent("a certificate that a change names is not there"))?;
     let unreadable = || inconsistent("a certificate that cannot be read");

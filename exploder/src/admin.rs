@@ -1,13 +1,18 @@
 //! The calls on the admin socket, and the HTTPS listener for health and metrics.
 
 use crate::engine::Engine;
+use crate::events;
 use crate::groupkeys::GroupKeys;
 use axum::Router;
 use std::sync::Arc;
-use twinseal_proto::api::Problem;
 use twinseal_proto::api::admin::exploder::{ListQueue, QueuedPost};
+use twinseal_proto::api::admin::feed::{
+    AcceptGeneration, AcceptGenerationRequest, AcknowledgeAlarm, FollowedFeed, ResyncFeed,
+};
 use twinseal_proto::api::admin::{GetStatus, Nothing, Status};
+use twinseal_proto::api::{Problem, ProblemCode};
 use twinseal_proto::time::UnixTime;
+use twinseal_svc::follow::trust::{Followed, TrustError};
 use twinseal_svc::http::{Caller, route};
 
 /// What the calls read.
@@ -16,6 +21,8 @@ pub(crate) struct Admin {
     pub(crate) engine: Arc<Engine>,
     /// The groups' keys.
     pub(crate) keys: Arc<GroupKeys>,
+    /// Which feed is followed, and what is wrong with it.
+    pub(crate) feed: Arc<Followed>,
     /// What an operator should change.
     pub(crate) warnings: Vec<String>,
 }
@@ -29,6 +36,9 @@ impl Admin {
     /// The routes of the admin socket.
     pub(crate) fn routes(self: &Arc<Self>) -> Router {
         let router = route::<GetStatus, _, _, _>(Router::new(), status);
+        let router = route::<AcceptGeneration, _, _, _>(router, accept_generation);
+        let router = route::<ResyncFeed, _, _, _>(router, resync);
+        let router = route::<AcknowledgeAlarm, _, _, _>(router, acknowledge);
         route::<ListQueue, _, _, _>(router, list_queue).with_state(Arc::clone(self))
     }
 }
@@ -40,7 +50,7 @@ async fn status(admin: Arc<Admin>, _: Caller, _: Nothing) -> Result<Status, Prob
         ready: admin.ready(),
         feed_sequence: admin.engine.roster.sequence(),
         lease_seconds: admin.engine.lease.left().map(|left| left.as_secs()),
-        warnings: admin.warnings.clone(),
+        warnings: admin.warnings.iter().cloned().chain(admin.feed.warning()).collect(),
     })
 }
 
@@ -54,4 +64,26 @@ async fn list_queue(admin: Arc<Admin>, _: Caller, _: Nothing) -> Result<Vec<Queu
         }
     }
     Ok(posts)
+}
+
+async fn accept_generation(
+    admin: Arc<Admin>,
+    _: Caller,
+    request: AcceptGenerationRequest,
+) -> Result<FollowedFeed, Problem> {
+    let accepted = admin.feed.accept(&request).map_err(|error| told(&error))?;
+    events::generation_accepted(request.generation);
+    Ok(accepted)
+}
+
+async fn resync(admin: Arc<Admin>, _: Caller, _: Nothing) -> Result<FollowedFeed, Problem> {
+    admin.feed.resync().map_err(|error| told(&error))
+}
+
+async fn acknowledge(admin: Arc<Admin>, _: Caller, _: Nothing) -> Result<FollowedFeed, Problem> {
+    Ok(admin.feed.acknowledge())
+}
+
+fn told(error: &TrustError) -> Problem {
+    Problem::new(ProblemCode::Conflict, error.to_string())
 }

@@ -9,13 +9,14 @@ use std::path::PathBuf;
 use twinseal_proto::api::admin::exploder::{ListQueue, QueuedPost};
 use twinseal_proto::api::admin::{GetStatus, Nothing, Status};
 use twinseal_proto::encoding::Digest;
+use twinseal_svc::follow::command::{self, FeedCommand};
 use twinseal_svc::join::JoinArgs;
 use twinseal_svc::pins::{Peer, Pins};
-use twinseal_svc::{admin, durable, telemetry};
+use twinseal_svc::{admin, durable, exit, telemetry};
 
 /// The SMTP list exploder of Twinseal: it sees ciphertext only.
 #[derive(Debug, Parser)]
-#[command(name = "twinseal-exploder", version)]
+#[command(name = "twinseal-exploder", version, after_help = exit::HELP)]
 pub struct Arguments {
     /// Configuration file
     #[arg(long, global = true, default_value = "/etc/twinseal/exploder.toml")]
@@ -25,6 +26,14 @@ pub struct Arguments {
     json: bool,
     #[command(subcommand)]
     command: Command,
+}
+
+impl Arguments {
+    /// Whether answers and errors are wanted as JSON.
+    #[must_use]
+    pub const fn json(&self) -> bool {
+        self.json
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -41,6 +50,9 @@ enum Command {
     /// Messages that are not delivered to everybody yet
     #[command(subcommand)]
     Queue(QueueCommand),
+    /// certsrv's signed feed, which says who is on which list
+    #[command(subcommand)]
+    Feed(FeedCommand),
     /// How the daemon is
     Status,
 }
@@ -96,6 +108,13 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
                 pins.save(&config.state)?;
             }
             show(json, &pins, || shown_pins(&pins))
+        }
+        Command::Feed(command) => {
+            let feed = match durable::lock_state(&config.state) {
+                Ok(_lock) => command.offline(&config.state)?,
+                Err(_) => runtime()?.block_on(command.call(&config.admin_socket))?,
+            };
+            show(json, &feed, || format!("{}\n", command::shown(&feed)))
         }
         Command::Queue(QueueCommand::List) => {
             let posts = runtime()?.block_on(admin::call::<ListQueue>(&config.admin_socket, &Nothing {}))?;

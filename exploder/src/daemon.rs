@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use twinseal_proto::time::UnixTime;
 use twinseal_svc::client::Client;
+use twinseal_svc::follow::trust::Followed;
 use twinseal_svc::follow::{Lease, follow};
 use twinseal_svc::join::FeedTrust;
 use twinseal_svc::listen::Sockets;
@@ -86,14 +87,17 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
 
     let warnings = config.warnings();
     warnings.iter().for_each(|warning| events::warning(warning));
-    let admin = Arc::new(Admin { engine: Arc::clone(&engine), keys: Arc::clone(&keys), warnings });
+    peers.trust.key().context("feed.json: the feed key")?;
+    let feed = Followed::new(state, peers.trust, "twinseal_exploder_feed_alarm")?;
+    registry.register(Box::new(feed.gauge()))?;
+    let admin =
+        Arc::new(Admin { engine: Arc::clone(&engine), keys: Arc::clone(&keys), feed: Arc::clone(&feed), warnings });
     let tasks = TaskTracker::new();
     let news = {
         let engine = Arc::clone(&engine);
         move || engine.changed.notify_one()
     };
-    let feed_key = peers.trust.key().context("feed.json: the feed key")?;
-    tasks.spawn(follow(roster, peers.certsrv, feed_key, lease, news, stop.clone()));
+    tasks.spawn(follow(roster, peers.certsrv, feed, lease, news, stop.clone()));
     let seen = {
         let engine = Arc::clone(&engine);
         move || engine.groupsrv_seen()

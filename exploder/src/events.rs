@@ -152,6 +152,11 @@ pub(crate) fn recovered(posts: usize) {
     info!(posts, "spool read");
 }
 
+/// An administrator accepted a generation of certsrv's feed.
+pub(crate) fn generation_accepted(generation: u64) {
+    warn!(generation, "generation of the feed accepted");
+}
+
 /// Something an operator should change.
 pub(crate) fn warning(text: &str) {
     warn!("{text}");

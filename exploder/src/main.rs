@@ -2,13 +2,14 @@
 
 use clap::Parser as _;
 use std::process::ExitCode;
+use twinseal_exploder::cli::{Arguments, run};
+use twinseal_svc::exit;
 
 fn main() -> ExitCode {
-    match twinseal_exploder::cli::run(twinseal_exploder::cli::Arguments::parse()) {
+    let arguments = Arguments::parse();
+    let json = arguments.json();
+    match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => exit::failed("error: ", error.as_ref(), json),
     }
 }

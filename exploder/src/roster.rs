@@ -102,21 +102,16 @@ impl PartialEq for Address {
 impl Eq for Address {}
 
 impl Roster {
-    /// Reads the index. One of another feed or generation than `trust` is emptied: it is followed from the beginning.
+    /// Reads the index. One of another feed than `trust` is emptied: it is followed from the beginning. One of an earlier
+    /// generation stays what mail is taken by, until a snapshot of the accepted one takes its place.
     ///
     /// # Errors
     /// The index's.
     pub(crate) fn open(store: Store, trust: &FeedTrust) -> Result<Self, StoreError> {
         let start = Cursor::start(trust.feed, trust.generation);
         let cursor = store.get::<Cursor>(META, CURSOR)?;
-        let kept = cursor.filter(|c| c.feed == trust.feed && c.generation == trust.generation);
-        let mut directory = Directory {
-            cursor: kept.unwrap_or(start),
-            lists: HashMap::new(),
-            groups: HashMap::new(),
-            members: HashMap::new(),
-            posting_tokens: HashMap::new(),
-        };
+        let kept = cursor.filter(|c| c.feed == trust.feed);
+        let mut directory = Directory::empty(kept.unwrap_or(start));
         if directory.cursor.sequence == 0 {
             clear(&store)?;
         }
@@ -217,6 +212,16 @@ fn clear(store: &Store) -> Result<(), StoreError> {
 }
 
 impl Directory {
+    fn empty(cursor: Cursor) -> Self {
+        Self {
+            cursor,
+            lists: HashMap::new(),
+            groups: HashMap::new(),
+            members: HashMap::new(),
+            posting_tokens: HashMap::new(),
+        }
+    }
+
     fn create(&mut self, group: GroupId, list: ListAddress, settings: ListSettings) {
         let list = Arc::new(List { group, list, settings });
         if let Some(known) = self.groups.get_mut(&group) {
@@ -364,6 +369,25 @@ impl follow::Roster for Roster {
         self.directory.write().unwrap_or_else(PoisonError::into_inner).cursor = cursor.clone();
         Ok(())
     }
+
+    /// The old directory is asked until the new one is whole and durable: no list is missing in between.
+    fn replace(&self, changes: Vec<(u64, ExploderChange)>, cursor: &Cursor) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        for table in [LISTS, MEMBERS, POSTING_TOKENS] {
+            for row in self.store.scan::<serde::de::IgnoredAny>(table, b"") {
+                batch.delete(table, &row?.0);
+            }
+        }
+        let mut directory = Directory::empty(cursor.clone());
+        for (_, change) in changes {
+            directory.record(&change, &mut batch)?;
+            directory.apply(change);
+        }
+        batch.put(META, CURSOR, cursor)?;
+        self.store.commit(batch)?;
+        *self.directory.write().unwrap_or_else(PoisonError::into_inner) = directory;
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -375,7 +399,7 @@ mod tests {
     use twinseal_svc::follow::Roster as _;
 
     fn trust(generation: u64) -> FeedTrust {
-        FeedTrust { feed: FeedId::from_random([1; 16]), generation, key: B64(Vec::new()) }
+        FeedTrust { feed: FeedId::from_random([1; 16]), generation, key: B64(Vec::new()), resync: false }
     }
 
     fn open(dir: &std::path::Path, generation: u64) -> Roster {
@@ -513,10 +537,34 @@ mod tests {
     }
 
     #[test]
-    fn another_generation_is_followed_from_the_beginning() {
+    fn another_generation_takes_the_place_of_the_roster_as_a_whole() {
         let dir = tempfile::tempdir().unwrap();
-        take(&open(dir.path(), 1), vec![created(), joined(3)], 2);
+        let other = GroupId::from_random([7; 16]);
+        let elsewhere = ExploderChange::GroupCreated {
+            group: other,
+            list: "other@lists.test".parse().unwrap(),
+            settings: ListSettings::default(),
+        };
+        take(&open(dir.path(), 1), vec![created(), elsewhere, joined(3), joined(4)], 2);
         let roster = open(dir.path(), 2);
-        assert!(!roster.known() && roster.recipients(&group(), None).is_empty());
+        assert!(roster.known(), "mail is taken by what was known");
+        assert_eq!((roster.cursor().generation, roster.count(&group())), (1, 2));
+        let place = Cursor { generation: 2, sequence: 9, ..roster.cursor() };
+        roster.replace(vec![(1, created()), (1, joined(4)), (8, joined(5))], &place).unwrap();
+        let mut opened = Some(roster);
+        for _ in 0..2 {
+            let roster = opened.take().unwrap_or_else(|| open(dir.path(), 2));
+            let mut members = roster.recipients(&group(), None);
+            members.sort();
+            assert_eq!(members, [4, 5].map(MemberNumber));
+            assert!(roster.member(MemberNumber(3)).is_none());
+            assert!(roster.list(&"other@lists.test".parse().unwrap()).is_none());
+            assert_eq!(roster.cursor(), place);
+        }
+        let again = Roster::open(
+            Store::open(&dir.path().join("index")).unwrap().store,
+            &FeedTrust { feed: FeedId::from_random([8; 16]), ..trust(1) },
+        );
+        assert!(!again.unwrap().known(), "another feed's is no roster");
     }
 }

@@ -3,13 +3,16 @@
 use crate::record::Event;
 use crate::service::{Service, internal};
 use std::sync::{Arc, PoisonError};
-use twinseal_proto::api::Problem;
+use twinseal_proto::api::admin::feed::{AcceptGenerationRequest, FollowedFeed};
 use twinseal_proto::api::admin::groupsrv::{
     AllowExploderRequest, AllowedPeers, CreateKeyRequest, CreatedKey, ListedKeys,
 };
 use twinseal_proto::api::admin::{Nothing, Status};
 use twinseal_proto::api::keys::GroupKeys;
+use twinseal_proto::api::{Problem, ProblemCode};
+use twinseal_proto::encoding::Digest;
 use twinseal_proto::time::UnixTime;
+use twinseal_svc::follow::trust::TrustError;
 use twinseal_svc::http::Caller;
 
 /// `POST /v1/admin/status`.
@@ -21,7 +24,13 @@ pub(crate) async fn status(service: Arc<Service>, _: Caller, _: Nothing) -> Resu
         ready: service.is_ready(),
         feed_sequence: service.roster.sequence(),
         lease_seconds: service.lease.left().map(|left| left.as_secs()),
-        warnings: service.warnings.iter().cloned().chain(service.substituted_warning()).collect(),
+        warnings: service
+            .warnings
+            .iter()
+            .cloned()
+            .chain(service.substituted_warning())
+            .chain(service.feed.warning())
+            .collect(),
     })
 }
 
@@ -65,4 +74,37 @@ pub(crate) async fn allow_exploder(
         changed
     };
     Ok(AllowedPeers { certsrv: pins.certsrv, exploders: pins.exploders.into_iter().collect() })
+}
+
+/// What was recorded of the acceptance of a generation.
+pub(crate) fn acceptance(request: &AcceptGenerationRequest) -> Event {
+    let key = request.key.as_ref().map(|key| Digest::of(key.as_ref()));
+    Event::GenerationAccepted { generation: request.generation, key }
+}
+
+/// `POST /v1/admin/feed/accept-generation`.
+pub(crate) async fn accept_generation(
+    service: Arc<Service>,
+    _: Caller,
+    request: AcceptGenerationRequest,
+) -> Result<FollowedFeed, Problem> {
+    // What cannot be is refused before it is recorded.
+    service.feed.trust().accept(&request).map_err(|error| told(&error))?;
+    service.record(acceptance(&request)).await?;
+    service.feed.accept(&request).map_err(|error| told(&error))
+}
+
+/// `POST /v1/admin/feed/resync`.
+pub(crate) async fn resync(service: Arc<Service>, _: Caller, _: Nothing) -> Result<FollowedFeed, Problem> {
+    service.record(Event::RosterResync).await?;
+    service.feed.resync().map_err(|error| told(&error))
+}
+
+/// `POST /v1/admin/feed/acknowledge`.
+pub(crate) async fn acknowledge(service: Arc<Service>, _: Caller, _: Nothing) -> Result<FollowedFeed, Problem> {
+    Ok(service.feed.acknowledge())
+}
+
+fn told(error: &TrustError) -> Problem {
+    Problem::new(ProblemCode::Conflict, error.to_string())
 }

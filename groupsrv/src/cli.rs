@@ -1,5 +1,6 @@
 //! The command line: a client of the admin socket, and the few commands that work on files.
 
+use crate::admin::acceptance;
 use crate::config::Config;
 use crate::keys::credential::Credential;
 use crate::keys::file::algorithm_name;
@@ -10,6 +11,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use twinseal_proto::api::admin::feed::FollowedFeed;
 use twinseal_proto::api::admin::groupsrv::{
     AllowExploder, AllowExploderRequest, AllowedPeers, CreateKey, CreateKeyRequest, ListKeys,
 };
@@ -19,14 +21,15 @@ use twinseal_proto::encoding::Digest;
 use twinseal_proto::ids::{GroupId, Handle};
 use twinseal_proto::time::UnixTime;
 use twinseal_svc::audit::{self, Audit};
-use twinseal_svc::join::{JoinArgs, join};
+use twinseal_svc::follow::command::{self, FeedCommand};
+use twinseal_svc::join::{FeedTrust, JoinArgs, join};
 use twinseal_svc::pins::{Peer, Pins};
 use twinseal_svc::tls::Identity;
-use twinseal_svc::{admin, telemetry};
+use twinseal_svc::{admin, exit, telemetry};
 
 /// The group key server of Twinseal.
 #[derive(Debug, Parser)]
-#[command(name = "twinseal-groupsrv", version)]
+#[command(name = "twinseal-groupsrv", version, after_help = exit::HELP)]
 struct Cli {
     /// Configuration file
     #[arg(long, global = true, default_value = "/etc/twinseal/groupsrv.toml")]
@@ -55,6 +58,11 @@ enum Command {
     Key {
         #[command(subcommand)]
         command: KeyCommand,
+    },
+    /// certsrv's signed feed, which says who belongs
+    Feed {
+        #[command(subcommand)]
+        command: FeedCommand,
     },
     /// The audit log
     Audit {
@@ -127,17 +135,21 @@ enum AuditCommand {
     },
 }
 
+/// The command line's definition, for manual pages and shell completion.
+#[must_use]
+pub fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    let json = cli.json;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("runtime");
     match runtime.and_then(|runtime| runtime.block_on(run(cli))) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("twinseal-groupsrv: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => exit::failed("twinseal-groupsrv: ", error.as_ref(), json),
     }
 }
 
@@ -160,6 +172,10 @@ async fn run(cli: Cli) -> Result<()> {
         }
         Command::Pin { command } => pins(&config, command, &show).await,
         Command::Key { command } => keys(&config, command, &show).await,
+        Command::Feed { command } => {
+            let feed = feed(&config, &command).await?;
+            show.value(&feed, || command::shown(&feed))
+        }
         Command::Audit { command } => audit_log(&config, &command, &show),
         Command::Status => {
             let status = admin::call::<GetStatus>(&config.admin_socket, &Nothing {}).await?;
@@ -195,6 +211,23 @@ async fn pins(config: &Config, command: PinCommand, show: &Show) -> Result<()> {
         Err(_) => admin::call::<AllowExploder>(&config.admin_socket, &AllowExploderRequest { pin, allowed }).await?,
     };
     show.value(&peers, || peers_text(&peers))
+}
+
+/// Does it on the files while the service is stopped, with the same record as the running service would make.
+async fn feed(config: &Config, command: &FeedCommand) -> Result<FollowedFeed> {
+    let Ok(_lock) = lock(&config.state) else { return Ok(command.call(&config.admin_socket).await?) };
+    let event = match (command, command.accepts()) {
+        (_, Some(request)) => {
+            FeedTrust::load(&config.state)?.accept(&request)?;
+            Some(acceptance(&request))
+        }
+        (FeedCommand::Resync, None) => Some(Event::RosterResync),
+        (_, None) => None,
+    };
+    if let Some(event) = event {
+        Audit::open(&config.state.join("audit"))?.record(&Record { time: UnixTime::now(), event }).await?;
+    }
+    Ok(command.offline(&config.state)?)
 }
 
 /// Changes `pins.toml` while the service is stopped, with the same record as the running service would make.

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use twinseal_svc::config::{self, ConfigError};
+use twinseal_svc::keys::credential::Place;
 
 /// Every key of the file; all have defaults but `certsrv`, which only `serve` needs.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -56,6 +57,12 @@ impl Config {
             return Err(invalid("certsrv: https://host:port is wanted".to_owned()));
         }
         Ok(config)
+    }
+}
+
+impl<'a> From<&'a Config> for Place<'a> {
+    fn from(config: &'a Config) -> Self {
+        Self { configured: config.credential_file.as_deref(), state: &config.state }
     }
 }
 

@@ -2,7 +2,6 @@
 //! key opened for each [`Grant`], and nothing else.
 
 pub(crate) mod create;
-pub(crate) mod credential;
 pub(crate) mod file;
 
 use crate::authz::Grant;
@@ -16,6 +15,7 @@ use twinseal_proto::cms::recipient::{RecipientId, RecipientInfo};
 use twinseal_proto::cms::unwrap::{Checked, Opened, PrivateKeyOps, PublicCheck, RejectionSecret, UnwrapError};
 use twinseal_proto::encoding::B64;
 use twinseal_proto::ids::{Epoch, GroupId};
+pub(crate) use twinseal_svc::keys::credential;
 
 /// A holder of one private key: a software key in a sealed file, or a token.
 pub(crate) struct KeyHolder {

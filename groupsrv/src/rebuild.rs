@@ -54,7 +54,11 @@ fn read(json: &str, index: &Index) -> Result<(), RebuildError> {
             index.opened(&identity, message, first_seen)?;
         }
         Event::KeyCreated { key, .. } => index.key_created(&key)?,
-        Event::Expanded { identity: None, .. } | Event::Refused { .. } | Event::ExploderPinned { .. } => {}
+        Event::Expanded { identity: None, .. }
+        | Event::Refused { .. }
+        | Event::ExploderPinned { .. }
+        | Event::GenerationAccepted { .. }
+        | Event::RosterResync => {}
     }
     Ok(())
 }

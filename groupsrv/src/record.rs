@@ -88,6 +88,16 @@ pub(crate) enum Event {
         /// Whether it may call from now on.
         allowed: bool,
     },
+    /// An administrator accepted a generation of certsrv's feed.
+    GenerationAccepted {
+        /// The generation.
+        generation: u64,
+        /// SHA-256 of the feed key that was accepted with it, if one was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<Digest>,
+    },
+    /// An administrator had the roster replaced by certsrv's state.
+    RosterResync,
 }
 
 /// The calls that are recorded.
@@ -106,7 +116,7 @@ impl Event {
         match self {
             Self::Registered { group, .. } | Self::Expanded { group, .. } | Self::Refused { group, .. } => Some(group),
             Self::KeyCreated { key, .. } => Some(&key.group),
-            Self::ExploderPinned { .. } => None,
+            Self::ExploderPinned { .. } | Self::GenerationAccepted { .. } | Self::RosterResync => None,
         }
     }
 
@@ -116,7 +126,10 @@ impl Event {
             Self::Registered { message, .. } => message.contains(wanted),
             Self::Expanded { message, .. } => message == wanted,
             Self::Refused { message, .. } => message.as_ref() == Some(wanted),
-            Self::KeyCreated { .. } | Self::ExploderPinned { .. } => false,
+            Self::KeyCreated { .. }
+            | Self::ExploderPinned { .. }
+            | Self::GenerationAccepted { .. }
+            | Self::RosterResync => false,
         }
     }
 
@@ -156,6 +169,11 @@ impl fmt::Display for Record {
                 write!(f, "key-created group={} epoch={} {algorithm} public_key={public_key}", key.group, key.epoch)
             }
             Event::ExploderPinned { pin, allowed } => write!(f, "exploder-pinned pin={pin} allowed={allowed}"),
+            Event::GenerationAccepted { generation, key } => {
+                write!(f, "generation-accepted generation={generation}")?;
+                key.iter().try_for_each(|key| write!(f, " key={key}"))
+            }
+            Event::RosterResync => f.write_str("roster-resync"),
         }
     }
 }
@@ -193,6 +211,8 @@ mod tests {
             Event::Refused { caller: digest, call: Call::Register, group, message: None, reason: String::new() },
             Event::KeyCreated { key, public_key: digest },
             Event::ExploderPinned { pin: digest, allowed: false },
+            Event::GenerationAccepted { generation: 2, key: None },
+            Event::RosterResync,
         ] {
             let record = Record { time: UnixTime(5), event };
             let json = serde_json::to_string(&record).unwrap();

@@ -154,6 +154,21 @@ impl follow::Roster for Roster {
     }
 
     fn apply(&self, changes: Vec<(u64, GroupsrvChange)>, cursor: &Cursor) -> Result<(), StoreError> {
+        self.take(changes, cursor)
+    }
+
+    /// One commit says that everything there was ended and what there is now, so readers and a crash see the one or the
+    /// other. Groups that the snapshot does not have stay as deleted ones: their keys open nothing. What was registered and
+    /// when it was first seen stays; when a member joined the snapshot says.
+    fn replace(&self, changes: Vec<(u64, GroupsrvChange)>, cursor: &Cursor) -> Result<(), StoreError> {
+        let known: Vec<GroupId> = self.read().groups.keys().copied().collect();
+        let ended = known.into_iter().map(|group| (0, GroupsrvChange::GroupDeleted { group }));
+        self.take(ended.chain(changes).collect(), cursor)
+    }
+}
+
+impl Roster {
+    fn take(&self, changes: Vec<(u64, GroupsrvChange)>, cursor: &Cursor) -> Result<(), StoreError> {
         failpoint::hit("groupsrv.roster.before-apply");
         let mut page =
             Page { roster: self, batch: RosterBatch::default(), groups: HashMap::new(), members: HashMap::new() };

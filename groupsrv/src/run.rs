@@ -25,12 +25,13 @@ use twinseal_proto::feed::Cursor;
 use twinseal_proto::time::UnixTime;
 use twinseal_svc::audit::Audit;
 use twinseal_svc::client::Client;
+use twinseal_svc::follow::trust::Followed;
 use twinseal_svc::follow::{Lease, follow};
 use twinseal_svc::join::FeedTrust;
 use twinseal_svc::listen::Sockets;
 use twinseal_svc::pins::{Peer, Pins};
 use twinseal_svc::tls::{Clients, Identity, acceptor};
-use twinseal_svc::{admin, colocation, durable, http, shutdown, telemetry};
+use twinseal_svc::{admin, colocation, durable, http, keys, shutdown, telemetry};
 
 /// Takes the lock of the state directory.
 ///
@@ -49,9 +50,7 @@ pub(crate) fn lock(state: &Path) -> Result<std::fs::File> {
 /// # Errors
 /// What keeps it from starting; once it runs it does not fail.
 pub(crate) async fn serve(config: Config) -> Result<()> {
-    // Before any key is read: memory is never written to a core file.
-    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
-    rustix::process::setrlimit(rustix::process::Resource::Core, none).context("no core files")?;
+    keys::no_core_files().context("no core files")?;
     let _lock = lock(&config.state)?;
     let mut sockets = Sockets::from_env();
     let https = sockets.tcp("https", Some(&config.listen))?.ok_or_else(|| anyhow!("no socket https"))?;
@@ -63,7 +62,7 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     let identity = tls_identity(&config.state)?;
     let trust = FeedTrust::load(&config.state).map_err(|error| not_joined(&config.state.join("feed.json"), &error))?;
     let certsrv = certsrv(&config, &identity)?;
-    let feed_key = trust.key().context("feed.json")?;
+    trust.key().context("feed.json: the feed key")?;
     let service = build(&config, &identity, &trust, certsrv.clone(), stop.clone()).await?;
     for warning in &service.warnings {
         tracing::warn!("{warning}");
@@ -89,8 +88,8 @@ pub(crate) async fn serve(config: Config) -> Result<()> {
     if let Some(listener) = metrics {
         tasks.spawn(http::serve_plain(listener, health(&service.metrics.for_operators), stop.clone()));
     }
-    let (roster, lease) = (Arc::clone(&service.roster), service.lease.clone());
-    tasks.spawn(follow(roster, certsrv, feed_key, lease, news(Arc::clone(&service)), stop.clone()));
+    let (roster, feed, lease) = (Arc::clone(&service.roster), Arc::clone(&service.feed), service.lease.clone());
+    tasks.spawn(follow(roster, certsrv, feed, lease, news(Arc::clone(&service)), stop.clone()));
     let (begun, stopped) = (Arc::clone(&service), stop.clone());
     tasks.spawn(async move {
         // What is broken off here is begun again at the next start.
@@ -157,10 +156,15 @@ pub(crate) async fn build(
         })
         .await?
     };
+    let (feed, metrics) = (Followed::new(state, trust.clone(), "groupsrv_feed_alarm")?, Metrics::new()?);
+    for registry in [&metrics.registry, &metrics.for_operators] {
+        registry.register(Box::new(feed.gauge()))?;
+    }
     let service = Arc::new(Service {
         state: state.clone(),
         index,
         roster: Arc::new(roster),
+        feed,
         lease: Lease::default(),
         ring: RwLock::new(Arc::new(KeyRing::default())),
         page: watch::Sender::new(Arc::new(Page::new(Vec::new()))),
@@ -168,7 +172,7 @@ pub(crate) async fn build(
         audit,
         pins: RwLock::new(Pins::load(state)?),
         creator,
-        metrics: Metrics::new()?,
+        metrics,
         substituted: Mutex::new(substituted),
         warnings,
         stop,

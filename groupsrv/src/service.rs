@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use twinseal_proto::api::admin::GetStatus;
+use twinseal_proto::api::admin::feed::{AcceptGeneration, AcknowledgeAlarm, ResyncFeed};
 use twinseal_proto::api::admin::groupsrv::{AllowExploder, CreateKey, ListKeys};
 use twinseal_proto::api::expand::Expand;
 use twinseal_proto::api::keys::Certs;
@@ -29,6 +30,7 @@ use twinseal_proto::ids::GroupId;
 use twinseal_proto::time::UnixTime;
 use twinseal_svc::audit::Audit;
 use twinseal_svc::follow::Lease;
+use twinseal_svc::follow::trust::Followed;
 use twinseal_svc::http::{self, route};
 use twinseal_svc::pins::Pins;
 
@@ -40,6 +42,8 @@ pub(crate) struct Service {
     pub(crate) index: Arc<Index>,
     /// Groups and members.
     pub(crate) roster: Arc<Roster>,
+    /// Which feed is followed, and what is wrong with it.
+    pub(crate) feed: Arc<Followed>,
     /// Until when the roster may be acted on.
     pub(crate) lease: Lease,
     /// The group keys; replaced when one is made.
@@ -152,5 +156,8 @@ pub(crate) fn admin_routes(service: Arc<Service>) -> Router {
     let router = route::<CreateKey, _, _, _>(router, admin::create_key);
     let router = route::<ListKeys, _, _, _>(router, admin::list_keys);
     let router = route::<AllowExploder, _, _, _>(router, admin::allow_exploder);
+    let router = route::<AcceptGeneration, _, _, _>(router, admin::accept_generation);
+    let router = route::<ResyncFeed, _, _, _>(router, admin::resync);
+    let router = route::<AcknowledgeAlarm, _, _, _>(router, admin::acknowledge);
     router.with_state(service)
 }

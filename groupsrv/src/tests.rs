@@ -4,6 +4,7 @@
 mod calls;
 mod crash;
 mod daily;
+mod generation;
 mod history;
 pub(crate) mod support;
 mod tls;

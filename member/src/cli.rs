@@ -55,6 +55,12 @@ impl Explain for CliError {
     }
 }
 
+/// The command line's definition, for manual pages and shell completion.
+#[must_use]
+pub fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
 /// Runs the program.
 ///
 /// # Errors

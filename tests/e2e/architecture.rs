@@ -72,6 +72,7 @@ fn each_borrowed_engine_is_named_where_it_belongs() {
     assert!(naming("lettre::").iter().all(sends), "lettre: {:?}", naming("lettre::"));
     let saml = naming("samael::");
     assert!(saml.iter().all(|file| file.starts_with("certsrv/src/saml/")), "samael: {saml:?}");
+    assert_eq!(naming("cryptoki::"), BTreeSet::from(["libs/svc/src/keys/pkcs11.rs".to_owned()]), "cryptoki");
     let calls = naming("Command::new");
     assert!(calls.iter().all(|file| file.contains("tests")), "no service starts a program: {calls:?}");
 }

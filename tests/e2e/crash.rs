@@ -147,6 +147,8 @@ fn a_daemon_may_die_at_every_named_step() {
         assert!(count == 0 || window && count <= MEMBERS, "{point}: {count} duplicates outside the documented window");
     }
     assert!(!up.run("groupsrv", &["audit", "verify"]).is_empty());
+    // Feed log, audit log and index of the certsrv that died so often tell the same.
+    assert!(up.run("certsrv", &["doctor"]).contains("nothing found"));
 }
 
 fn makes_key(point: &str) -> bool {

@@ -69,6 +69,9 @@ pub(crate) fn mails() -> Vec<Vec<u8>> {
 pub(crate) fn calls() -> Vec<Vec<u8>> {
     [
         r#"{"after":17,"wait":20}"#,
+        r#"{"after":17,"snapshot":"0000000000000000000000000000000000000000000000000000000000000000","page":3}"#,
+        r#"{"snapshot":{"header":"{}","signature":"AAAA","salt":"AAAA","rotations":[{"header":"{}","signature":"AA==","next_signature":"AA=="}]},"pages":1,"text":"[1,null]"}"#,
+        r#"{"entries":[{"header":"{\"sequence\":1}","signature":"AAAA","salt":"AAAA","body":"null","next_signature":"AAAA"}],"heartbeat":{"text":"{}","signature":"AAAA"}}"#,
         r#"{"group":"00112233445566778899aabbccddeeff","recipient_info":"MAA=","content_algorithm":"aes-256-cbc","handles":["00112233445566778899aabbccddeeff"]}"#,
         r#"{"feed":"00112233445566778899aabbccddeeff","generation":1,"sequence":1,"previous":"00","issued":1}"#,
         r#"{"kind":"member-joined","group":"00112233445566778899aabbccddeeff","handle":"00","number":1,"address":"a@b"}"#,

@@ -1,16 +1,17 @@
 //! One function a parser: it must not panic, and what it takes it must take consistently.
 
+use openssl::pkey::PKey;
 use twinseal_exploder::intake::Intake;
 use twinseal_exploder::smtp::reply::Reply;
 use twinseal_exploder::smtp::session::{Action, Session, Settings};
 use twinseal_proto::api::expand::ExpandRequest;
-use twinseal_proto::api::feed::FeedRequest;
+use twinseal_proto::api::feed::{FeedPage, FeedRequest, SnapshotPage, SnapshotRequest};
 use twinseal_proto::cms::assemble::CopyShape;
 use twinseal_proto::cms::choose::choose;
 use twinseal_proto::cms::frame::{Limits, scan};
 use twinseal_proto::cms::recipient::RecipientInfo;
-use twinseal_proto::feed::{EntryHeader, ExploderChange, GroupsrvChange};
-use twinseal_proto::ids::{ListAddress, MailAddress};
+use twinseal_proto::feed::{Cursor, EntryHeader, ExploderChange, GroupsrvChange, SignedEntry, View};
+use twinseal_proto::ids::{FeedId, ListAddress, MailAddress};
 
 /// A frame that is found describes the octets that are there.
 pub(crate) fn frame(octets: &[u8]) {
@@ -100,6 +101,11 @@ pub(crate) fn intake(octets: &[u8]) {
 /// Bodies of calls, feed entries and identifiers.
 pub(crate) fn calls(octets: &[u8]) {
     let _ = serde_json::from_slice::<FeedRequest>(octets);
+    let _ = serde_json::from_slice::<SnapshotRequest>(octets);
+    let _ = serde_json::from_slice::<SnapshotPage>(octets);
+    if let Ok(page) = serde_json::from_slice::<FeedPage>(octets) {
+        page.entries.iter().for_each(unsigned);
+    }
     let _ = serde_json::from_slice::<ExpandRequest>(octets);
     let _ = serde_json::from_slice::<EntryHeader>(octets);
     let _ = serde_json::from_slice::<GroupsrvChange>(octets);
@@ -111,4 +117,13 @@ pub(crate) fn calls(octets: &[u8]) {
         }
         let _ = text.parse::<ListAddress>();
     }
+}
+
+/// No entry is taken that the feed key did not sign.
+fn unsigned(entry: &SignedEntry) {
+    let key = PKey::generate_ed25519().unwrap().public_key_to_der().unwrap();
+    let mut at = Cursor::start(FeedId::from_random([0; 16]), 1).accepting(u64::MAX);
+    let before = at.clone();
+    let taken = at.accept::<GroupsrvChange>(entry, View::Groupsrv, &PKey::public_key_from_der(&key).unwrap());
+    assert!(taken.is_err() && at == before);
 }

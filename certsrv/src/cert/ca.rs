@@ -5,16 +5,16 @@ use super::lint::{self, LintError};
 use super::profile::Profile;
 use super::serial::Serial;
 use super::tbs::{self, Issuer, SignatureAlgorithm, Validity};
+use crate::ca_keys::{CaKeyError, CaKeys};
 use openssl::error::ErrorStack;
-use openssl::hash::MessageDigest;
-use openssl::pkey::{Id, PKey, Private};
-use openssl::sign::Signer;
+use openssl::pkey::PKey;
 use openssl::x509::X509;
 use std::path::{Path, PathBuf};
 use twinseal_proto::cert::not_after;
 use twinseal_proto::cms::der::{self, Tag};
 use twinseal_proto::time::UnixTime;
 use twinseal_svc::durable;
+use twinseal_svc::keys::{SigningError, SigningKey, SigningKind};
 
 /// Certificates are good from this many seconds before they are made: clocks differ.
 const BACKDATED: u64 = 300;
@@ -33,9 +33,15 @@ pub(crate) enum CaError {
     /// OpenSSL refused.
     #[error("CA key or certificate")]
     Ssl(#[from] ErrorStack),
+    /// Its key cannot be had.
+    #[error(transparent)]
+    Keys(#[from] CaKeyError),
+    /// Its key did not sign.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
     /// Key and certificate do not belong together.
-    #[error("{0}: the key is not the certificate's")]
-    Mismatch(PathBuf),
+    #[error("CA {0}: the key is not the certificate's")]
+    Mismatch(String),
     /// The certificate about to be signed is not what its profile says.
     #[error("lint: {0}")]
     Lint(#[from] LintError),
@@ -49,7 +55,7 @@ pub(crate) enum CaError {
 
 /// A CA with its key.
 pub(crate) struct Ca {
-    key: PKey<Private>,
+    key: Box<dyn SigningKey>,
     certificate: X509,
     der: Vec<u8>,
     name: Vec<u8>,
@@ -71,56 +77,49 @@ pub(crate) struct Prepared {
 
 impl Ca {
     /// Puts a CA together from its key and its DER certificate.
-    pub(crate) fn new(key: PKey<Private>, der: Vec<u8>) -> Result<Self, CaError> {
+    pub(crate) fn new(key: Box<dyn SigningKey>, der: Vec<u8>) -> Result<Self, CaError> {
         let certificate = X509::from_der(&der)?;
-        let algorithm = signature_algorithm(&key);
+        let algorithm = signature_algorithm(&*key);
         let name = certificate.subject_name().to_der()?;
         let key_id = certificate.subject_key_id().map(|id| id.as_slice().to_vec()).unwrap_or_default();
         let until = not_after(&certificate).unwrap_or_default();
         Ok(Self { key, certificate, der, name, key_id, algorithm, until })
     }
 
-    /// Reads `NAME.key` and `NAME.pem` in `dir`.
-    pub(crate) fn load(dir: &Path, name: &str) -> Result<Self, CaError> {
-        let key_path = dir.join(format!("{name}.key"));
-        let file = |path: &Path| {
-            let path = path.to_owned();
-            move |source| CaError::File { path, source }
-        };
-        let key = PKey::private_key_from_pem(&durable::read_secret(&key_path).map_err(file(&key_path))?)?;
+    /// Reads `NAME.pem` in `dir`, and has the key of this name answer for it.
+    pub(crate) fn load(dir: &Path, name: &str, keys: &CaKeys) -> Result<Self, CaError> {
+        Self::with_key(dir, name, keys.load(name)?)
+    }
+
+    /// Reads `NAME.pem` in `dir`, and has `key` answer for it.
+    pub(crate) fn with_key(dir: &Path, name: &str, key: Box<dyn SigningKey>) -> Result<Self, CaError> {
         let certificate = load_certificate(dir, name)?;
-        if !certificate.public_key()?.public_eq(&key) {
-            return Err(CaError::Mismatch(key_path));
+        if !certificate.public_key()?.public_eq(&*PKey::public_key_from_der(key.spki())?) {
+            return Err(CaError::Mismatch(name.to_owned()));
         }
         Self::new(key, certificate.to_der()?)
     }
 
-    /// Writes `NAME.key` (PKCS#8 PEM) and `NAME.pem` into `dir`.
+    /// Writes the certificate as `NAME.pem` into `dir`. The key is where it was made.
     pub(crate) fn save(&self, dir: &Path, name: &str) -> Result<(), CaError> {
-        let write = |file: String, octets: &[u8]| {
-            let path = dir.join(file);
-            durable::replace(&path, octets).map_err(|source| CaError::File { path, source })
-        };
-        let key = zeroize::Zeroizing::new(self.key.private_key_to_pem_pkcs8()?);
-        write(format!("{name}.key"), &key)?;
-        write(format!("{name}.pem"), &self.certificate.to_pem()?)
+        let path = dir.join(format!("{name}.pem"));
+        durable::replace(&path, &self.certificate.to_pem()?).map_err(|source| CaError::File { path, source })
     }
 
     /// Makes a root: its certificate is signed with its own key.
     pub(crate) fn root(
-        key: PKey<Private>,
+        key: Box<dyn SigningKey>,
         profile: &Profile,
         serial: Serial,
         now: UnixTime,
         days: u32,
     ) -> Result<Self, CaError> {
-        let spki = key.public_key_to_der()?;
-        let algorithm = signature_algorithm(&key);
-        let (name, key_id) = (tbs::name(&profile.common_name), tbs::key_id(&spki));
+        let algorithm = signature_algorithm(&*key);
+        let (name, key_id) = (tbs::name(&profile.common_name), tbs::key_id(key.spki()));
         let validity = Validity { from: UnixTime(now.0.saturating_sub(BACKDATED)), until: now.plus(seconds(days)) };
         let issuer = Issuer { name: &name, key_id: &key_id, algorithm };
-        let tbs = tbs::encode(profile, &serial, validity, &spki, issuer);
-        let der = sign(&key, algorithm, &tbs)?;
+        let tbs = tbs::encode(profile, &serial, validity, key.spki(), issuer);
+        let der = sign(&*key, algorithm, &tbs)?;
         Self::new(key, der)
     }
 
@@ -132,6 +131,16 @@ impl Ca {
     /// The CA's certificate in DER.
     pub(crate) fn der(&self) -> &[u8] {
         &self.der
+    }
+
+    /// DER of the CA's Name.
+    pub(crate) fn name(&self) -> &[u8] {
+        &self.name
+    }
+
+    /// DER SubjectPublicKeyInfo of the CA's key.
+    pub(crate) fn spki(&self) -> &[u8] {
+        self.key.spki()
     }
 
     /// Step 4: writes out the certificate that `profile` and `spki` (DER SubjectPublicKeyInfo) ask for, good for `days`
@@ -161,7 +170,7 @@ impl Ca {
         if prepared.key_id != self.key_id {
             return Err(CaError::OtherCa);
         }
-        Ok(sign(&self.key, self.algorithm, &prepared.tbs)?)
+        sign(&*self.key, self.algorithm, &prepared.tbs)
     }
 }
 
@@ -176,14 +185,15 @@ const fn seconds(days: u32) -> u64 {
     days as u64 * 86_400
 }
 
-fn signature_algorithm(key: &PKey<Private>) -> SignatureAlgorithm {
-    if key.id() == Id::RSA { SignatureAlgorithm::RsaSha256 } else { SignatureAlgorithm::EcdsaSha256 }
+fn signature_algorithm(key: &dyn SigningKey) -> SignatureAlgorithm {
+    match key.kind() {
+        SigningKind::Rsa => SignatureAlgorithm::RsaSha256,
+        SigningKind::P256 => SignatureAlgorithm::EcdsaSha256,
+    }
 }
 
-fn sign(key: &PKey<Private>, algorithm: SignatureAlgorithm, tbs: &[u8]) -> Result<Vec<u8>, ErrorStack> {
-    let mut signer = Signer::new(MessageDigest::sha256(), key)?;
-    let signature = signer.sign_oneshot_to_vec(tbs)?;
-    Ok(assemble(tbs, algorithm, &signature))
+fn sign(key: &dyn SigningKey, algorithm: SignatureAlgorithm, tbs: &[u8]) -> Result<Vec<u8>, CaError> {
+    Ok(assemble(tbs, algorithm, &key.sign(tbs)?))
 }
 
 /// A DER Certificate; the lint reads one with an empty signature.
@@ -197,24 +207,24 @@ mod tests {
     use super::*;
     use crate::cert::good_key::KeyKind;
     use crate::cert::profile::AltName;
-    use crate::tests::{ec_key, now, rsa_key};
+    use crate::tests::{ec_key, now, rsa_key, signer};
     use openssl::stack::Stack;
     use openssl::x509::X509StoreContext;
     use openssl::x509::store::X509StoreBuilder;
     use openssl::x509::verify::X509VerifyFlags;
 
-    fn below(root: &Ca, purpose: &str, key: PKey<Private>) -> Ca {
+    fn below(root: &Ca, purpose: &str, key: PKey<openssl::pkey::Private>) -> Ca {
         let spki = key.public_key_to_der().unwrap();
         let serial = Serial::from_random([2; 16]);
         let prepared = root.prepare(&Profile::sub_ca("Test", purpose), &spki, serial, now(), 3650).unwrap();
-        Ca::new(key, root.issue(prepared).unwrap()).unwrap()
+        Ca::new(signer(key), root.issue(prepared).unwrap()).unwrap()
     }
 
     #[test]
     fn chains_verify_strictly_for_both_kinds_of_ca_keys() {
         for key in [ec_key(), rsa_key(3072)] {
-            let root =
-                Ca::root(key.clone(), &Profile::root("Test"), Serial::from_random([1; 16]), now(), 3650).unwrap();
+            let root = Ca::root(signer(key.clone()), &Profile::root("Test"), Serial::from_random([1; 16]), now(), 3650)
+                .unwrap();
             let members = below(&root, "members", key);
             for (spki, kind) in
                 [(ec_key().public_key_to_der(), KeyKind::Ec), (rsa_key(2048).public_key_to_der(), KeyKind::Rsa)]
@@ -243,7 +253,8 @@ mod tests {
 
     #[test]
     fn a_prepared_certificate_is_signed_by_its_own_ca_only() {
-        let root = Ca::root(ec_key(), &Profile::root("Test"), Serial::from_random([1; 16]), now(), 3650).unwrap();
+        let root =
+            Ca::root(signer(ec_key()), &Profile::root("Test"), Serial::from_random([1; 16]), now(), 3650).unwrap();
         let (members, services) = (below(&root, "members", ec_key()), below(&root, "services", ec_key()));
         let profile = Profile::service("exploder", vec![AltName::Dns("x.test".into())]);
         let spki = ec_key().public_key_to_der().unwrap();
@@ -255,13 +266,13 @@ mod tests {
     }
 
     #[test]
-    fn a_ca_comes_back_from_its_files_and_a_strange_key_is_refused() {
+    fn a_ca_comes_back_from_its_file_with_its_own_key_alone() {
         let dir = tempfile::tempdir().unwrap();
-        let root = Ca::root(ec_key(), &Profile::root("Test"), Serial::from_random([1; 16]), now(), 3650).unwrap();
+        let key = ec_key();
+        let profile = Profile::root("Test");
+        let root = Ca::root(signer(key.clone()), &profile, Serial::from_random([1; 16]), now(), 3650).unwrap();
         root.save(dir.path(), "root").unwrap();
-        assert_eq!(Ca::load(dir.path(), "root").unwrap().der(), root.der());
-        let other = ec_key().private_key_to_pem_pkcs8().unwrap();
-        durable::replace(&dir.path().join("root.key"), &other).unwrap();
-        assert!(matches!(Ca::load(dir.path(), "root"), Err(CaError::Mismatch(_))));
+        assert_eq!(Ca::with_key(dir.path(), "root", signer(key)).unwrap().der(), root.der());
+        assert!(matches!(Ca::with_key(dir.path(), "root", signer(ec_key())), Err(CaError::Mismatch(_))));
     }
 }

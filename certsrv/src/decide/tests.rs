@@ -36,6 +36,7 @@ fn member(role: MemberRole, state: MemberState) -> Member {
         state,
         serial: None,
         options: MemberOptions::default(),
+        joined: 0,
     }
 }
 

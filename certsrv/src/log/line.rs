@@ -1,30 +1,14 @@
-//! An entry as it is written, and everything that the feed key signs.
+//! An entry as it is written.
 
 use super::Head;
+use super::key::{FeedKey, sign, verify};
 use crate::change::{Body, BodyRef};
 use crate::store::Told;
-use openssl::error::ErrorStack;
 use openssl::pkey::{PKey, Private};
-use openssl::sign::{Signer, Verifier};
 use serde::{Deserialize, Serialize};
-use std::sync::atomic::{AtomicU64, Ordering};
 use twinseal_proto::encoding::{B64, Digest};
-use twinseal_proto::feed::{
-    ENTRY_CONTEXT, EntryHeader, HEARTBEAT_CONTEXT, Heartbeat, LEASE_SECONDS, SignedEntry, SignedHeartbeat, View,
-    body_digest,
-};
-use twinseal_proto::ids::FeedId;
+use twinseal_proto::feed::{ENTRY_CONTEXT, EntryHeader, NEXT_KEY_CONTEXT, SignedEntry, View, body_digest};
 use twinseal_proto::time::UnixTime;
-
-/// The feed's identity and the key that signs it (Ed25519). No two signatures are dated in another order than they
-/// were made in, even when the clock is set back: consumers refuse what is older than what they saw.
-pub(crate) struct FeedKey {
-    feed: FeedId,
-    generation: u64,
-    key: PKey<Private>,
-    /// Date of the newest signature, in seconds; after a start that of the log's last entry.
-    newest: AtomicU64,
-}
 
 /// A line of the log.
 #[derive(Serialize, Deserialize)]
@@ -34,6 +18,9 @@ pub(crate) struct Line {
     pub(crate) header: String,
     /// Ed25519 signature.
     signature: B64,
+    /// The next feed key's, of an entry that names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    next_signature: Option<B64>,
     /// Certsrv's own body.
     certsrv: Salted,
     /// What groupsrv is told.
@@ -62,55 +49,6 @@ impl Salted {
     }
 }
 
-impl FeedKey {
-    pub(crate) const fn new(feed: FeedId, generation: u64, key: PKey<Private>) -> Self {
-        Self { feed, generation, key, newest: AtomicU64::new(0) }
-    }
-
-    /// The date for what is signed at `now`: never before the newest.
-    fn date(&self, now: UnixTime) -> UnixTime {
-        UnixTime(self.newest.fetch_max(now.0, Ordering::AcqRel)).max(now)
-    }
-
-    /// The feed.
-    pub(crate) const fn feed(&self) -> FeedId {
-        self.feed
-    }
-
-    /// Its generation.
-    pub(crate) const fn generation(&self) -> u64 {
-        self.generation
-    }
-
-    /// DER SubjectPublicKeyInfo, which consumers pin.
-    pub(crate) fn public_der(&self) -> Result<Vec<u8>, ErrorStack> {
-        self.key.public_key_to_der()
-    }
-
-    /// A heartbeat for this head.
-    pub(crate) fn heartbeat(&self, head: Head, now: UnixTime) -> Result<SignedHeartbeat, super::LogError> {
-        let beat = Heartbeat {
-            feed: self.feed,
-            generation: self.generation,
-            sequence: head.sequence,
-            head: head.digest,
-            issued: self.date(now),
-            lease: LEASE_SECONDS,
-        };
-        let text = serde_json::to_string(&beat)?;
-        Ok(SignedHeartbeat { signature: self.sign(HEARTBEAT_CONTEXT, &text)?, text })
-    }
-
-    fn sign(&self, context: &[u8], text: &str) -> Result<B64, ErrorStack> {
-        Signer::new_without_digest(&self.key)?.sign_oneshot_to_vec(&[context, text.as_bytes()].concat()).map(B64)
-    }
-
-    fn verify(&self, context: &[u8], text: &str, signature: &[u8]) -> bool {
-        let message = [context, text.as_bytes()].concat();
-        Verifier::new_without_digest(&self.key).and_then(|mut v| v.verify_oneshot(signature, &message)).unwrap_or(false)
-    }
-}
-
 /// An entry whose bodies are written out; what it follows is not known yet.
 pub(crate) struct Draft {
     certsrv: Salted,
@@ -134,53 +72,71 @@ impl Draft {
         })
     }
 
-    /// Puts the entry behind `head`, which moves.
-    pub(crate) fn follow(self, head: &mut Head, key: &FeedKey, now: UnixTime) -> Result<Unsigned, super::LogError> {
+    /// Puts the entry behind `head`, which moves. `next_key`: the key that signs what comes after it, if it is another.
+    pub(crate) fn follow(
+        self,
+        head: &mut Head,
+        key: &FeedKey,
+        next_key: Option<B64>,
+        now: UnixTime,
+    ) -> Result<Unsigned, super::LogError> {
+        let sequence = key.after(head.sequence);
         let header = EntryHeader {
-            feed: key.feed,
-            generation: key.generation,
-            sequence: head.sequence + 1,
+            feed: key.feed(),
+            generation: key.generation_of(sequence),
+            sequence,
             previous: head.digest,
             issued: key.date(now),
             certsrv: self.certsrv.digest(),
             groupsrv: self.groupsrv.digest(),
             exploder: self.exploder.digest(),
+            next_key,
         };
         let header = serde_json::to_string(&header)?;
-        *head = Head { sequence: head.sequence + 1, digest: Digest::of(header.as_bytes()) };
+        *head = Head { sequence, digest: Digest::of(header.as_bytes()) };
         Ok(Unsigned { header, draft: self })
     }
 }
 
 impl Unsigned {
-    /// Signs; the line with its end, as it is appended.
-    pub(crate) fn sign(self, key: &FeedKey) -> Result<Vec<u8>, super::LogError> {
-        let signature = key.sign(ENTRY_CONTEXT, &self.header)?;
-        let Draft { certsrv, groupsrv, exploder } = self.draft;
-        let mut octets = serde_json::to_vec(&Line { header: self.header, signature, certsrv, groupsrv, exploder })?;
+    /// Signs, with `next` too if the entry names that key; the line with its end, as it is appended.
+    pub(crate) fn sign(self, key: &FeedKey, next: Option<&PKey<Private>>) -> Result<Vec<u8>, super::LogError> {
+        let Self { header, draft: Draft { certsrv, groupsrv, exploder } } = self;
+        let signature = key.sign(ENTRY_CONTEXT, &header)?;
+        let next_signature = next.map(|next| sign(next, NEXT_KEY_CONTEXT, &header)).transpose()?;
+        let line = Line { header, signature, next_signature, certsrv, groupsrv, exploder };
+        let mut octets = serde_json::to_vec(&line)?;
         octets.push(b'\n');
         Ok(octets)
     }
 }
 
 impl Line {
-    /// Reads the header, whose date the key's next signature will not be before.
+    /// Reads the header, whose date the key's next signature will not be before. The key learns the next one, if the entry
+    /// names it.
     pub(crate) fn header(&self, key: &FeedKey) -> Result<EntryHeader, String> {
         let header: EntryHeader = serde_json::from_str(&self.header).map_err(|e| format!("header: {e}"))?;
         key.date(header.issued);
+        if let Some(next) = &header.next_key {
+            key.named(header.sequence, next).map_err(|_| "the next feed key cannot be read".to_owned())?;
+        }
         Ok(header)
     }
 
-    /// Checks the line against the entry before it: signature, feed, order, chain and the digest of every body.
+    /// Checks the line against the entry before it: signatures, feed, order, chain and the digest of every body.
     pub(crate) fn verify(&self, key: &FeedKey, before: Head) -> Result<(Head, Body), String> {
-        if !key.verify(ENTRY_CONTEXT, &self.header, self.signature.as_ref()) {
+        let sequence = key.after(before.sequence);
+        if !key.verify(sequence, ENTRY_CONTEXT, &self.header, self.signature.as_ref()) {
             return Err("the signature is not the feed key's".into());
+        }
+        if !self.next_signed() {
+            return Err("the next feed key did not sign for itself".into());
         }
         let header = self.header(key)?;
         let rules = [
-            (header.feed == key.feed, "another feed's entry"),
-            (header.generation <= key.generation, "an entry of a later generation"),
-            (header.sequence == before.sequence + 1, "an entry is missing or out of order"),
+            (header.feed == key.feed(), "another feed's entry"),
+            (header.sequence == sequence, "an entry is missing or out of order"),
+            (header.generation == key.generation_of(sequence), "an entry of another generation"),
             (header.previous == before.digest, "the entry does not follow the one before it"),
             (header.certsrv == self.certsrv.digest(), "certsrv's body is not the one that was signed"),
             (header.groupsrv == self.groupsrv.digest(), "groupsrv's body is not the one that was signed"),
@@ -190,7 +146,18 @@ impl Line {
             return Err((*what).into());
         }
         let body = serde_json::from_str(&self.certsrv.body).map_err(|e| format!("certsrv's body: {e}"))?;
-        Ok((Head { sequence: header.sequence, digest: Digest::of(self.header.as_bytes()) }, body))
+        Ok((Head { sequence, digest: Digest::of(self.header.as_bytes()) }, body))
+    }
+
+    /// Whether the next key signed, if one is named; and none did, if none is.
+    fn next_signed(&self) -> bool {
+        let Ok(header) = serde_json::from_str::<EntryHeader>(&self.header) else { return true };
+        match (&header.next_key, &self.next_signature) {
+            (None, None) => true,
+            (Some(key), Some(signature)) => PKey::public_key_from_der(key.as_ref())
+                .is_ok_and(|key| verify(&key, NEXT_KEY_CONTEXT, &self.header, signature.as_ref())),
+            _ => false,
+        }
     }
 
     /// What a consumer with this view is sent.
@@ -199,6 +166,6 @@ impl Line {
             View::Groupsrv => self.groupsrv,
             View::Exploder => self.exploder,
         };
-        SignedEntry { header: self.header, signature: self.signature, salt, body }
+        SignedEntry { header: self.header, signature: self.signature, salt, body, next_signature: self.next_signature }
     }
 }

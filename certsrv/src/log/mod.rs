@@ -1,17 +1,21 @@
 //! The feed log: certsrv's truth. Files `feed/feed-NNNNNN.log`, one JSON line an entry, chained and signed; a commit's
 //! entries are appended in one write and made durable once.
 //!
-//! * [`mod@line`]: an entry as it is written, and the signing of entries and heartbeats.
+//! * [`mod@line`]: an entry as it is written.
+//! * [`mod@key`]: the signing of entries, heartbeats and snapshots; which feed and generation this is.
 //! * [`mod@replay`]: reading the files at start, from the last entry that the index has.
 //! * [`mod@page`]: where each entry lies, so that a page of them is read back in few reads.
 
+pub(crate) mod key;
 pub(crate) mod line;
 pub(crate) mod page;
 pub(crate) mod replay;
 
+use crate::change::Change;
 use crate::parallel;
 use crate::store::Told;
-use line::{Draft, FeedKey};
+use key::FeedKey;
+use line::Draft;
 use page::{Pages, Place};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -55,6 +59,12 @@ pub(crate) enum LogError {
     /// The index has another history than the log.
     #[error("the index was made from another log")]
     OtherIndex,
+    /// The index is of an earlier version of this program.
+    #[error("the index is of an earlier version")]
+    OldIndex,
+    /// The private key is not the one that the log was signed with last.
+    #[error("feed.key is not the key that the feed log names last, and feed.next.key is not either; restore a backup")]
+    Key,
     /// An entry could not be made.
     #[error("signing an entry")]
     Sign(#[from] openssl::error::ErrorStack),
@@ -64,6 +74,14 @@ pub(crate) enum LogError {
     /// The append did not reach the disk.
     #[error(transparent)]
     Append(#[from] CommitError),
+}
+
+impl LogError {
+    /// For what goes wrong with this file.
+    pub(crate) fn file(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::File { path, source }
+    }
 }
 
 /// The last entry of the feed.
@@ -90,6 +108,7 @@ impl FeedLog {
     pub(crate) fn open(dir: &Path, key: Arc<FeedKey>, found: replay::Found) -> Result<Self, LogError> {
         let path = file_path(dir, found.number);
         let file = Committer::open(&path, found.whole).map_err(|source| LogError::File { path, source })?;
+        key.settle(dir)?;
         let pages = Arc::new(Pages::new(dir, found.places));
         Ok(Self { dir: dir.to_owned(), key, pages, head: found.head, number: found.number, file })
     }
@@ -111,27 +130,59 @@ impl FeedLog {
             self.file = Committer::open(&path, 0).map_err(|source| LogError::File { path, source })?;
             self.number += 1;
         }
+        // Only the last one of a commit: what it names signs what comes after it.
+        let next_key = match told.last().map(|told| &told.change) {
+            Some(Change::FeedKeyRotated { key }) => Some(key.clone()),
+            _ => None,
+        };
+        let next = next_key.as_ref().map(|public| key::read_next(&self.dir, public)).transpose()?;
         let last = told.len().saturating_sub(1);
         let drafts = parallel::map(told.iter().enumerate().collect(), |(at, told)| Draft::new(told, at < last))?;
         // Each header has the digest of the one before it; the signatures do not hang together.
         let mut head = self.head;
-        let chained = drafts.into_iter().map(|draft| draft.follow(&mut head, &self.key, now));
-        let chained = chained.collect::<Result<Vec<_>, _>>()?;
-        let lines = parallel::map(chained, |entry| entry.sign(&self.key))?;
+        let chained = drafts.into_iter().enumerate().map(|(at, draft)| {
+            let next = next_key.clone().filter(|_| at == last);
+            Ok((draft.follow(&mut head, &self.key, next.clone(), now)?, next.is_some()))
+        });
+        let chained = chained.collect::<Result<Vec<_>, LogError>>()?;
+        let lines = parallel::map(chained, |(entry, names)| entry.sign(&self.key, next.as_ref().filter(|_| names)))?;
         let lengths: Vec<usize> = lines.iter().map(Vec::len).collect();
         let mut octets = Vec::with_capacity(lengths.iter().sum());
         // Each line is given back as soon as it is copied: an import is tens of megabytes.
         lines.into_iter().for_each(|line| octets.extend_from_slice(&line));
         let mut offset = self.file.append_blocking(octets)?;
+        let mut sequence = self.head.sequence;
         let mut places = Vec::with_capacity(lengths.len());
         for length in lengths {
             let length = u32::try_from(length).unwrap_or(u32::MAX);
-            places.push(Place { file: self.number, offset, length });
+            sequence = self.key.after(sequence);
+            places.push((sequence, Place { file: self.number, offset, length }));
             offset += u64::from(length);
         }
         self.pages.extend(&places);
         self.head = head;
+        if let Some(next) = &next_key {
+            self.key.named(head.sequence, next)?;
+        }
         Ok(head)
+    }
+
+    /// Ends a rotation that [`Self::append`] wrote: from here on the next key signs. What failed is done at the next start.
+    pub(crate) fn settle(&self) -> Result<(), LogError> {
+        self.key.settle(&self.dir)
+    }
+
+    /// The files with the octets that belong to whole commits.
+    pub(crate) fn lengths(&self) -> Result<Vec<(PathBuf, u64)>, LogError> {
+        let mut files = Vec::new();
+        for number in 1..self.number {
+            let path = file_path(&self.dir, number);
+            let length =
+                std::fs::metadata(&path).map_err(|source| LogError::File { path: path.clone(), source })?.len();
+            files.push((path, length));
+        }
+        files.push((file_path(&self.dir, self.number), self.file.length()));
+        Ok(files)
     }
 }
 

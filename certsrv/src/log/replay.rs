@@ -2,8 +2,9 @@
 //! digest must be the index's; everything after it is verified and applied. An index that is missing or was made from
 //! another log starts from nothing, so then every line is verified.
 
-use super::line::{FeedKey, Line};
-use super::page::Place;
+use super::key::FeedKey;
+use super::line::Line;
+use super::page::{Place, Places};
 use super::{Head, LogError, file_path};
 use crate::change::Change;
 use std::fs::File;
@@ -16,7 +17,7 @@ use twinseal_svc::store::StoreError;
 #[derive(Debug)]
 pub(crate) struct Found {
     /// Where each entry lies.
-    pub(crate) places: Vec<Place>,
+    pub(crate) places: Places,
     /// The last entry.
     pub(crate) head: Head,
     /// Number of the last file.
@@ -74,9 +75,9 @@ struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    const fn new(key: &'a FeedKey, from: Head) -> Self {
+    fn new(key: &'a FeedKey, from: Head) -> Self {
         let start = Head { sequence: 0, digest: Digest([0; 32]) };
-        let found = Found { places: Vec::new(), head: start, number: 1, whole: 0 };
+        let found = Found { places: Places::default(), head: start, number: 1, whole: 0 };
         Self { key, from, found, commit: Vec::new(), reached: start, whole_places: 0, torn: false }
     }
 
@@ -110,8 +111,9 @@ impl<'a> Reading<'a> {
             };
             let place = Place { file: number, offset, length: u32::try_from(octets).unwrap_or(u32::MAX) };
             offset += octets as u64;
-            self.found.places.push(place);
-            if self.line(json).map_err(|what| self.broken(path, line, what))? {
+            let whole = self.line(json).map_err(|what| self.broken(path, line, what))?;
+            self.found.places.push(self.reached.sequence, place);
+            if whole {
                 if !self.commit.is_empty() {
                     apply(std::mem::take(&mut self.commit), self.reached)?;
                 }
@@ -127,7 +129,7 @@ impl<'a> Reading<'a> {
 
     /// Takes a line. `true`: a commit is whole with it.
     fn line(&mut self, json: &[u8]) -> Result<bool, String> {
-        let sequence = self.reached.sequence + 1;
+        let sequence = self.key.after(self.reached.sequence);
         if sequence < self.from.sequence {
             // The index has it.
             self.reached.sequence = sequence;

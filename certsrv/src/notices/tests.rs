@@ -9,7 +9,7 @@ use crate::cert::good_key::KeyKind;
 use crate::cert::profile::Profile;
 use crate::cert::serial::Serial;
 use crate::rows::{NoticeRow, Request, TokenPurpose, Wish};
-use crate::tests::{address, ec_key, mail, now, rsa_key};
+use crate::tests::{address, ec_key, mail, now, rsa_key, signer};
 use openssl::cms::{CMSOptions, CmsContentInfo};
 use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
@@ -146,7 +146,7 @@ fn filled(store: &Store, key: &PKey<Private>) -> Tx<'static> {
         settings: ListSettings::default(),
     })
     .unwrap();
-    let root = Ca::root(ec_key(), &Profile::root("Test"), Serial::from_random([1; 16]), now(), 3650).unwrap();
+    let root = Ca::root(signer(ec_key()), &Profile::root("Test"), Serial::from_random([1; 16]), now(), 3650).unwrap();
     let profile = Profile::member(&address("ann"), KeyKind::Ec);
     let serial = Serial::from_random([5; 16]);
     let spki = key.public_key_to_der().unwrap();
@@ -294,7 +294,7 @@ fn owners_are_told_together() {
 
 #[test]
 fn a_welcome_is_signed_by_the_list_and_carries_its_certificate() {
-    let root = Ca::root(ec_key(), &Profile::root("Test"), Serial::from_random([1; 16]), now(), 3650).unwrap();
+    let root = Ca::root(signer(ec_key()), &Profile::root("Test"), Serial::from_random([1; 16]), now(), 3650).unwrap();
     let issue = |profile: &Profile, key: &PKey<Private>, n: u8| {
         let spki = key.public_key_to_der().unwrap();
         root.issue(root.prepare(profile, &spki, Serial::from_random([n; 16]), now(), 90).unwrap()).unwrap()

@@ -3,12 +3,15 @@
 
 mod accounts;
 mod authority;
+mod ca_keys;
+mod doctor;
 mod enrolment;
 mod feed;
 mod foreign;
 mod groups;
 mod harness;
 mod joining;
+mod keeping;
 mod keys;
 mod membership;
 mod notices;

@@ -12,8 +12,6 @@ use twinseal_svc::store::{StoreError, Table};
 const CERTIFICATES_OF: Table = Table(21);
 /// Key digest → address: who had the key certified first.
 const KEY_HOLDERS: Table = Table(22);
-/// Handle → sequence of the feed with which the membership began for the consumers.
-const JOINED: Table = Table(23);
 /// Handle ‖ serial → (serial, notAfter): the certificates of a membership that have not ended.
 const MEMBERSHIP_CERTIFICATES: Table = Table(24);
 /// Key digest → `true`: a membership's key.
@@ -22,16 +20,6 @@ const MEMBERSHIP_KEYS: Table = Table(25);
 const FOREIGN: Table = Table(26);
 
 impl Tx<'_> {
-    /// The entry of the feed that the next change becomes.
-    pub(crate) fn next_sequence(&self) -> Result<u64, StoreError> {
-        Ok(self.applied()?.sequence + self.told.len() as u64 + 1)
-    }
-
-    /// The change that is applied now is this entry of the feed.
-    pub(crate) const fn set_sequence(&mut self, sequence: u64) {
-        self.sequence = sequence;
-    }
-
     pub(crate) fn delete_account(&mut self, address: &MailAddress) {
         self.delete(super::ACCOUNTS, address.folded().as_bytes().to_vec());
     }
@@ -71,21 +59,6 @@ impl Tx<'_> {
 
     pub(crate) fn delete_foreign(&mut self, serial: &Serial) {
         self.delete(FOREIGN, serial.octets().to_vec());
-    }
-
-    /// Notes that the membership begins with the change that is applied now.
-    pub(crate) fn put_joined(&mut self, handle: &Handle) -> Result<(), StoreError> {
-        let sequence = self.sequence;
-        self.put(JOINED, handle.octets(), &sequence)
-    }
-
-    /// The entry of the feed with which the membership began for the consumers.
-    pub(crate) fn joined(&self, handle: &Handle) -> Result<Option<u64>, StoreError> {
-        self.get(JOINED, handle.octets())
-    }
-
-    pub(crate) fn delete_joined(&mut self, handle: &Handle) {
-        self.delete(JOINED, handle.octets().to_vec());
     }
 
     pub(crate) fn put_membership_certificate(

@@ -127,7 +127,7 @@ impl Authority {
 
     pub(crate) fn trust(&self) -> FeedTrust {
         let key = B64(self.feed_key.public_key_to_der().unwrap());
-        FeedTrust { feed: FeedId::from_random(FEED), generation: 1, key }
+        FeedTrust { feed: FeedId::from_random(FEED), generation: 1, key, resync: false }
     }
 
     fn sign(&self, context: &[u8], text: &str) -> B64 {
@@ -149,10 +149,11 @@ impl Authority {
             certsrv: Digest([0; 32]),
             groupsrv: body_digest(&salt, &body),
             exploder: Digest([0; 32]),
+            next_key: None,
         };
         let header = serde_json::to_string(&header).unwrap();
         let signature = self.sign(ENTRY_CONTEXT, &header);
-        entries.push(SignedEntry { header, signature, salt: B64(salt), body });
+        entries.push(SignedEntry { header, signature, salt: B64(salt), body, next_signature: None });
         entries.len() as u64
     }
 
@@ -169,7 +170,7 @@ impl Authority {
         };
         let text = serde_json::to_string(&beat).unwrap();
         let signature = self.sign(HEARTBEAT_CONTEXT, &text);
-        FeedPage { entries: new, heartbeat: SignedHeartbeat { text, signature } }
+        FeedPage { entries: new, heartbeat: Some(SignedHeartbeat { text, signature }) }
     }
 
     /// Serves the calls; the client for them.
@@ -291,9 +292,9 @@ impl World {
 
     fn follow(&self) {
         let (roster, lease) = (Arc::clone(&self.service.roster), self.service.lease.clone());
-        let key = self.authority.trust().key().unwrap();
+        let feed = Arc::clone(&self.service.feed);
         let news = crate::run::news(Arc::clone(&self.service));
-        tokio::spawn(follow(roster, self.certsrv.clone(), key, lease, news, self.stop.clone()));
+        tokio::spawn(follow(roster, self.certsrv.clone(), feed, lease, news, self.stop.clone()));
     }
 
     /// Stops the service and starts it again on the same state, after `between`.

@@ -6,12 +6,16 @@
 
 mod change;
 mod follow;
+mod key;
+mod snapshot;
 
 pub use change::{
     ContentPolicy, Delivery, DeliveryMode, DeliveryOptions, ExploderChange, GroupsrvChange, History, ListSettings,
     PostLevel, RecipientKey, RevokedMembership,
 };
 pub use follow::{Cursor, FeedError};
+pub use key::{NEXT_KEY_CONTEXT, Rotation};
+pub use snapshot::{MAX_SNAPSHOT, SNAPSHOT_CONTEXT, SNAPSHOT_PAGE, SignedSnapshot, SnapshotHeader, snapshot_digest};
 
 use crate::encoding::{B64, Digest};
 use crate::ids::FeedId;
@@ -20,6 +24,10 @@ use serde::{Deserialize, Serialize};
 
 /// Seconds for which a heartbeat lets a consumer go on (DESIGN 3.1), on the consumer's own monotonic clock.
 pub const LEASE_SECONDS: u64 = 300;
+
+/// How far the sequence jumps with each generation: more than a log that was lost can have numbered. So no number is ever
+/// given twice, and what was compared by sequence before a restore is compared rightly after it.
+pub const GENERATION_STEP: u64 = 1 << 32;
 
 /// Which body of an entry a reader is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -39,7 +47,8 @@ pub struct EntryHeader {
     pub feed: FeedId,
     /// Raised by one when certsrv was restored from a backup; an administrator accepts it at each consumer.
     pub generation: u64,
-    /// 1 for the first entry, then without gaps, over all generations.
+    /// 1 for the first entry, then without gaps. The first entry of a later generation is [`GENERATION_STEP`] for each
+    /// generation behind the entry that it follows.
     pub sequence: u64,
     /// SHA-256 of the header text of the entry before; zeros for the first.
     pub previous: Digest,
@@ -51,6 +60,10 @@ pub struct EntryHeader {
     pub groupsrv: Digest,
     /// [`body_digest`] of the exploder's body.
     pub exploder: Digest,
+    /// DER SubjectPublicKeyInfo of the key that signs everything after this entry: the feed key is replaced here. The new
+    /// key has signed for itself too ([`SignedEntry::next_signature`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_key: Option<B64>,
 }
 
 impl EntryHeader {
@@ -87,6 +100,9 @@ pub struct SignedEntry {
     pub salt: B64,
     /// JSON text of a [`GroupsrvChange`] or an [`ExploderChange`], or `null` when the entry tells this consumer nothing.
     pub body: String,
+    /// Of an entry that replaces the feed key: the next key's signature over [`NEXT_KEY_CONTEXT`] ‖ header: 64 octets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_signature: Option<B64>,
 }
 
 /// What a heartbeat says: this feed has come so far, and the lease is renewed.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use twinseal_proto::api::Endpoint;
+use twinseal_proto::api::{Endpoint, Problem};
 
 /// Longest time that an administrator waits for an answer; imports are long.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -49,9 +49,15 @@ pub async fn serve(listener: UnixListener, router: Router, stop: CancellationTok
 /// [`AdminError`] whose text says what to try.
 pub async fn call<E: Endpoint>(path: &Path, request: &E::Request) -> Result<E::Response, AdminError> {
     Client::unix(path.to_owned()).call::<E>(request, PATIENCE).await.map_err(|error| match error {
+        CallError::Away(why) if denied(path) => AdminError::NotAllowed { path: path.to_owned(), why },
         CallError::Away(why) => AdminError::Away { path: path.to_owned(), why },
-        CallError::Refused(problem) => AdminError::Refused(problem.detail),
+        CallError::Refused(problem) => AdminError::Refused(problem),
     })
+}
+
+/// Whether it is the socket's mode that keeps us out.
+fn denied(path: &Path) -> bool {
+    std::os::unix::net::UnixStream::connect(path).is_err_and(|e| e.kind() == std::io::ErrorKind::PermissionDenied)
 }
 
 /// An administrator's call was not done.
@@ -65,7 +71,15 @@ pub enum AdminError {
         /// What the system said.
         why: String,
     },
+    /// The socket is not for us.
+    #[error("{path}: no answer ({why})\ntry: is the service running, and are you root or its user?")]
+    NotAllowed {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        why: String,
+    },
     /// The daemon said no.
-    #[error("{0}")]
-    Refused(String),
+    #[error("{}", .0.detail)]
+    Refused(Problem),
 }

@@ -1,14 +1,24 @@
 //! Following the feed: fetch, verify, apply durably, renew the lease; again.
+//!
+//! * [`mod@trust`]: which feed, generation and key an administrator trusts, and the alarm that is shown.
+//! * `snapshot`: fetching the state of the view in one piece, in place of its entries.
+//! * [`mod@command`]: what an administrator says about it.
+
+pub mod command;
+mod snapshot;
+pub mod trust;
 
 use crate::client::{CallError, Client};
 use crate::store::StoreError;
-use openssl::pkey::{PKey, Public};
+use openssl::error::ErrorStack;
+use openssl::pkey::{PKeyRef, Public};
 use serde::de::DeserializeOwned;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
-use twinseal_proto::api::feed::{Feed, FeedRequest};
-use twinseal_proto::feed::{Cursor, FeedError, LEASE_SECONDS, View};
+use trust::Followed;
+use twinseal_proto::api::feed::{Feed, FeedPage, FeedRequest};
+use twinseal_proto::feed::{Cursor, FeedError, Heartbeat, LEASE_SECONDS, View};
 use twinseal_proto::time::UnixTime;
 
 /// Longest wait of one poll in seconds: a heartbeat comes at least this often.
@@ -17,6 +27,12 @@ const POLL_SECONDS: u64 = 20;
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 /// A poll that brings nothing lasts at least so long: a certsrv that answers at once is not asked without a pause.
 const EMPTY_POLL: Duration = Duration::from_millis(200);
+
+/// A new consumer goes through so many entries at most; a feed that has more is begun with a snapshot.
+const LONG: u64 = 10_000;
+/// The time of the newest heartbeat is made durable when it is so many seconds newer than the one that is: whoever
+/// repeats an old heartbeat after a restart renews nothing.
+const KEEP_HEARTBEAT: u64 = 60;
 
 /// What a consumer of the feed keeps.
 pub trait Roster: Send + Sync + 'static {
@@ -33,6 +49,13 @@ pub trait Roster: Send + Sync + 'static {
     /// # Errors
     /// The store's; nothing was taken then.
     fn apply(&self, changes: Vec<(u64, Self::Change)>, cursor: &Cursor) -> Result<(), StoreError>;
+
+    /// Takes a snapshot in place of all that it has: what these changes give to an empty roster, and the new place; all
+    /// durable when this returns, all or nothing. Blocks.
+    ///
+    /// # Errors
+    /// The store's; nothing was taken then.
+    fn replace(&self, changes: Vec<(u64, Self::Change)>, cursor: &Cursor) -> Result<(), StoreError>;
 }
 
 /// Until when a consumer may act on its roster (DESIGN 3.1), on the monotonic clock.
@@ -70,42 +93,56 @@ enum FollowError {
     Store(#[from] StoreError),
     #[error("stopped while applying")]
     Stopped(#[from] tokio::task::JoinError),
+    #[error("feed.json: the feed key cannot be read")]
+    Key(#[from] ErrorStack),
 }
 
 /// Follows the feed until `stop`. `news` is told after each change that was taken.
 pub async fn follow<R: Roster>(
     roster: Arc<R>,
     client: Client,
-    key: PKey<Public>,
+    followed: Arc<Followed>,
     lease: Lease,
     news: impl Fn() + Send + 'static,
     stop: CancellationToken,
 ) {
     let mut backoff = BACKOFF.0;
     let mut wait = 0;
-    let mut newest = UnixTime(0);
+    // The roster may have come further than feed.json when the process died in between.
+    followed.reached(&roster.cursor(), false);
+    let mut follower = Follower { roster, client, followed, lease, newest: UnixTime(0) };
     loop {
-        let (asked, before) = (Instant::now(), roster.cursor().sequence);
+        let (asked, before) = (Instant::now(), follower.roster.cursor().sequence);
         let step = tokio::select! {
-            step = poll(&roster, &client, &key, &lease, wait, &mut newest) => step,
+            step = follower.step(wait) => step,
             () = stop.cancelled() => return,
         };
         match step {
-            Ok(changed) => {
+            // What is trusted has changed: asked anew, under it.
+            Ok(Step::Told) => wait = 0,
+            Ok(step) => {
                 backoff = BACKOFF.0;
+                follower.followed.calm();
                 news();
-                if wait > 0 && roster.cursor().sequence == before {
+                if wait > 0 && follower.roster.cursor().sequence == before {
                     let pause = EMPTY_POLL.saturating_sub(asked.elapsed());
                     tokio::select! { () = tokio::time::sleep(pause) => {}, () = stop.cancelled() => return }
                 }
-                wait = if changed { 0 } else { POLL_SECONDS };
+                wait = if step == Step::More { 0 } else { POLL_SECONDS };
             }
             Err(error) => {
                 match &error {
-                    FollowError::Feed(_) => tracing::error!(%error, "feed not followed"),
+                    FollowError::Feed(alarm) => {
+                        tracing::error!(%error, advice = alarm.advice(), "feed not followed");
+                        follower.followed.raise(alarm);
+                    }
                     _ => tracing::warn!(%error, "feed not followed"),
                 }
-                tokio::select! { () = tokio::time::sleep(backoff) => {}, () = stop.cancelled() => return }
+                tokio::select! {
+                    () = tokio::time::sleep(backoff) => {}
+                    () = follower.followed.told() => {}
+                    () = stop.cancelled() => return,
+                }
                 backoff = (backoff * 2).min(BACKOFF.1);
                 wait = 0;
             }
@@ -113,131 +150,102 @@ pub async fn follow<R: Roster>(
     }
 }
 
-/// One page. `true`: it had entries, and there are more. `newest` is when the newest heartbeat so far was issued.
-async fn poll<R: Roster>(
-    roster: &Arc<R>,
-    client: &Client,
-    key: &PKey<Public>,
-    lease: &Lease,
-    wait: u64,
-    newest: &mut UnixTime,
-) -> Result<bool, FollowError> {
-    let mut cursor = roster.cursor();
-    // The roster's is as old as its last entry.
-    cursor.heartbeat = cursor.heartbeat.max(*newest);
-    let asked = Instant::now();
-    let request = FeedRequest { after: cursor.sequence, wait };
-    let page = client.call::<Feed>(&request, Duration::from_secs(wait + 10)).await?;
+struct Follower<R> {
+    roster: Arc<R>,
+    client: Client,
+    followed: Arc<Followed>,
+    lease: Lease,
+    /// When the newest heartbeat so far was issued; the roster's is up to a minute older.
+    newest: UnixTime,
+}
+
+/// What came of a step that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// There is more to come at once.
+    More,
+    /// There is nothing more for now.
+    End,
+    /// Nothing: an administrator changed what is trusted.
+    Told,
+}
+
+impl<R: Roster> Follower<R> {
+    /// One page, or a snapshot.
+    async fn step(&mut self, wait: u64) -> Result<Step, FollowError> {
+        let trust = self.followed.trust();
+        let key = trust.key()?;
+        let start = self.place(trust.generation);
+        if trust.resync {
+            return self.begin_anew(start, key).await.map(|()| Step::More);
+        }
+        let asked = Instant::now();
+        let request = FeedRequest { after: start.sequence, wait };
+        let page = tokio::select! {
+            page = self.client.call::<Feed>(&request, Duration::from_secs(wait + 10)) => page?,
+            () = self.followed.told() => return Ok(Step::Told),
+        };
+        if start.sequence == 0 && is_long(&page) {
+            return self.begin_anew(start, key).await.map(|()| Step::More);
+        }
+        let mut cursor = start.clone();
+        let (changes, renewed) = match take::<R>(&mut cursor, &page, &key) {
+            Ok(taken) => taken,
+            // A new consumer need not know the keys of long ago; and after a restore the chain goes on from elsewhere.
+            Err(error) if start.sequence == 0 || start.is_behind() => {
+                return match self.begin_anew(start, key).await {
+                    Err(FollowError::Call(_)) => Err(error.into()),
+                    other => other.map(|()| Step::More),
+                };
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.newest = cursor.heartbeat;
+        let entries = !page.entries.is_empty();
+        if entries || cursor.heartbeat.since(self.roster.cursor().heartbeat) >= KEEP_HEARTBEAT {
+            let (roster, place) = (Arc::clone(&self.roster), cursor.clone());
+            tokio::task::spawn_blocking(move || roster.apply(changes, &place)).await??;
+            self.followed.reached(&cursor, false);
+        }
+        if let Some(seconds) = renewed {
+            self.lease.renew(asked, seconds);
+        }
+        Ok(if entries && renewed.is_none() { Step::More } else { Step::End })
+    }
+
+    /// Where the roster is, with the newest heartbeat, and how far it may go.
+    fn place(&self, accepted: u64) -> Cursor {
+        let mut cursor = self.roster.cursor().accepting(accepted);
+        cursor.heartbeat = cursor.heartbeat.max(self.newest);
+        if cursor.is_behind() {
+            // The key was accepted together with the generation.
+            cursor.key = None;
+        }
+        cursor
+    }
+}
+
+type Taken<R> = (Vec<(u64, <R as Roster>::Change)>, Option<u64>);
+
+/// Verifies a page: its changes, and for how many seconds the lease is renewed.
+fn take<R: Roster>(cursor: &mut Cursor, page: &FeedPage, key: &PKeyRef<Public>) -> Result<Taken<R>, FeedError> {
     let mut changes = Vec::new();
     for entry in &page.entries {
         if let Some(change) = cursor.accept::<R::Change>(entry, R::VIEW, key)? {
             changes.push((cursor.sequence, change));
         }
     }
-    let renewed = cursor.heartbeat(&page.heartbeat, key)?;
-    *newest = cursor.heartbeat;
-    let entries = !page.entries.is_empty();
-    if entries {
-        let roster = Arc::clone(roster);
-        tokio::task::spawn_blocking(move || roster.apply(changes, &cursor)).await??;
-    }
-    if let Some(seconds) = renewed {
-        lease.renew(asked, seconds);
-    }
-    Ok(entries && renewed.is_none())
+    let renewed = page.heartbeat.as_ref().map(|beat| cursor.heartbeat(beat, key)).transpose()?;
+    Ok((changes, renewed.flatten()))
+}
+
+/// Whether a first page is that of a feed that is better begun with a snapshot. The heartbeat is not verified: it decides
+/// upon the way alone.
+fn is_long(page: &FeedPage) -> bool {
+    page.heartbeat
+        .as_ref()
+        .is_none_or(|beat| serde_json::from_str::<Heartbeat>(&beat.text).is_ok_and(|beat| beat.sequence > LONG))
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use crate::http::{Caller, route};
-    use openssl::pkey::Private;
-    use openssl::sign::Signer;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use twinseal_proto::api::feed::FeedPage;
-    use twinseal_proto::encoding::{B64, Digest};
-    use twinseal_proto::feed::{HEARTBEAT_CONTEXT, Heartbeat, SignedHeartbeat};
-    use twinseal_proto::ids::FeedId;
-
-    struct Empty(FeedId);
-
-    impl Roster for Empty {
-        type Change = serde::de::IgnoredAny;
-        const VIEW: View = View::Exploder;
-
-        fn cursor(&self) -> Cursor {
-            Cursor::start(self.0, 1)
-        }
-
-        fn apply(&self, _: Vec<(u64, Self::Change)>, _: &Cursor) -> Result<(), StoreError> {
-            Ok(())
-        }
-    }
-
-    /// A certsrv that answers at once with this heartbeat, and counts how often.
-    #[derive(Clone)]
-    struct Certsrv {
-        page: Arc<Mutex<FeedPage>>,
-        asked: Arc<AtomicUsize>,
-    }
-
-    fn page(key: &PKey<Private>, issued: u64, sequence: u64, lease: u64) -> FeedPage {
-        let (feed, head, issued) = (FeedId::from_random([1; 16]), Digest([0; 32]), UnixTime(issued));
-        let beat = Heartbeat { feed, generation: 1, sequence, head, issued, lease };
-        let text = serde_json::to_string(&beat).unwrap();
-        let mut signer = Signer::new_without_digest(key).unwrap();
-        let signature = signer.sign_oneshot_to_vec(&[HEARTBEAT_CONTEXT, text.as_bytes()].concat()).unwrap();
-        FeedPage { entries: Vec::new(), heartbeat: SignedHeartbeat { text, signature: B64(signature) } }
-    }
-
-    fn serve(dir: &std::path::Path, first: FeedPage) -> (Certsrv, Client) {
-        let certsrv = Certsrv { page: Arc::new(Mutex::new(first)), asked: Arc::default() };
-        let router =
-            route::<Feed, _, _, _>(axum::Router::new(), async |certsrv: Certsrv, _: Caller, _: FeedRequest| {
-                certsrv.asked.fetch_add(1, Ordering::Relaxed);
-                let page = certsrv.page.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                Ok(page)
-            });
-        let path = dir.join("certsrv.sock");
-        let listener = tokio::net::UnixListener::bind(&path).unwrap();
-        tokio::spawn(crate::admin::serve(listener, router.with_state(certsrv.clone()), CancellationToken::new()));
-        (certsrv, Client::unix(path))
-    }
-
-    #[tokio::test]
-    async fn an_old_heartbeat_renews_nothing_and_no_lease_is_longer_than_it_may_be() {
-        let dir = tempfile::tempdir().unwrap();
-        let private = PKey::generate_ed25519().unwrap();
-        let key = PKey::public_key_from_der(&private.public_key_to_der().unwrap()).unwrap();
-        let (certsrv, client) = serve(dir.path(), page(&private, 10_000, 0, u64::MAX));
-        let roster = Arc::new(Empty(FeedId::from_random([1; 16])));
-        let (lease, mut newest) = (Lease::default(), UnixTime(0));
-        assert!(!poll(&roster, &client, &key, &lease, 0, &mut newest).await.unwrap());
-        let left = lease.left().unwrap().as_secs();
-        assert!((LEASE_SECONDS - 5..=LEASE_SECONDS).contains(&left), "{left}");
-        for (issued, taken) in [(9_800, true), (9_600, false), (10_050, true), (9_749, false)] {
-            *certsrv.page.lock().unwrap() = page(&private, issued, 0, 300);
-            let polled = poll(&roster, &client, &key, &lease, 0, &mut newest).await;
-            assert_eq!(polled.is_ok(), taken, "issued at {issued}");
-        }
-        // Behind, and nothing comes: the lease is not renewed.
-        let behind = Lease::default();
-        *certsrv.page.lock().unwrap() = page(&private, 10_060, 5, 300);
-        assert!(!poll(&roster, &client, &key, &behind, 0, &mut newest).await.unwrap());
-        assert!(!behind.live());
-    }
-
-    #[tokio::test]
-    async fn a_certsrv_that_never_waits_is_not_asked_without_a_pause() {
-        let dir = tempfile::tempdir().unwrap();
-        let private = PKey::generate_ed25519().unwrap();
-        let key = PKey::public_key_from_der(&private.public_key_to_der().unwrap()).unwrap();
-        let (certsrv, client) = serve(dir.path(), page(&private, 10_000, 5, 300));
-        let roster = Arc::new(Empty(FeedId::from_random([1; 16])));
-        let following = follow(roster, client, key, Lease::default(), || {}, CancellationToken::new());
-        let _ = tokio::time::timeout(Duration::from_secs(1), following).await;
-        let asked = certsrv.asked.load(Ordering::Relaxed);
-        assert!((2..=8).contains(&asked), "{asked}");
-    }
-}
+mod tests;

@@ -52,8 +52,11 @@ pub struct FeedTrust {
     pub feed: FeedId,
     /// The generation that was accepted.
     pub generation: u64,
-    /// DER SubjectPublicKeyInfo of the feed key.
+    /// DER SubjectPublicKeyInfo of the feed key; the newest one that was followed.
     pub key: B64,
+    /// A snapshot is to be taken in place of the roster.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resync: bool,
 }
 
 impl FeedTrust {
@@ -64,6 +67,15 @@ impl FeedTrust {
     pub fn load(state: &Path) -> std::io::Result<Self> {
         let text = std::fs::read(state.join("feed.json"))?;
         serde_json::from_slice(&text).map_err(std::io::Error::from)
+    }
+
+    /// Replaces `feed.json` in `state`.
+    ///
+    /// # Errors
+    /// The I/O error of writing it.
+    pub fn save(&self, state: &Path) -> std::io::Result<()> {
+        let json = serde_json::to_vec_pretty(self).map_err(std::io::Error::from)?;
+        durable::replace(&state.join("feed.json"), &json)
     }
 
     /// The feed key.
@@ -130,9 +142,8 @@ pub async fn join(state: &Path, args: &JoinArgs) -> Result<Digest, JoinError> {
     let chain = std::iter::once(own).chain(issuers.into_iter().rev().skip(1).rev()).collect();
     let identity = Identity::new(key, chain, root);
     identity.save(&tls)?;
-    let trust = FeedTrust { feed: answer.feed, generation: answer.generation, key: answer.feed_key };
-    let json = serde_json::to_vec_pretty(&trust).map_err(std::io::Error::from)?;
-    durable::replace(&state.join("feed.json"), &json)?;
+    let trust = FeedTrust { feed: answer.feed, generation: answer.generation, key: answer.feed_key, resync: false };
+    trust.save(state)?;
     let mut pins = Pins::load(state)?;
     pins.certsrv = Some(args.pin);
     pins.save(state)?;

@@ -4,7 +4,7 @@ use crate::cert::ca::Ca;
 use crate::cert::serial::Serial;
 use crate::cert::tbs::{self, Issuer, SignatureAlgorithm, Validity};
 use crate::rows::KeyUse;
-use crate::tests::{ec_key, now, rsa_key};
+use crate::tests::{ec_key, now, rsa_key, signer};
 use twinseal_proto::cms::der;
 
 struct Case {
@@ -14,7 +14,7 @@ struct Case {
 
 impl Case {
     fn new() -> Self {
-        let ca = Ca::root(ec_key(), &Profile::root("Test"), Serial::from_random([1; 16]), now(), 3650).unwrap();
+        let ca = Ca::root(signer(ec_key()), &Profile::root("Test"), Serial::from_random([1; 16]), now(), 3650).unwrap();
         Self { ca, spki: ec_key().public_key_to_der().unwrap() }
     }
 
@@ -115,7 +115,7 @@ fn a_weak_key_and_a_foreign_issuer_are_found() {
     case.spki = rsa_key(1024).public_key_to_der().unwrap();
     let profile = member(KeyKind::Rsa);
     assert!(case.verdict(&profile, &profile, 365).is_err());
-    let other = Ca::root(ec_key(), &Profile::root("Other"), Serial::from_random([9; 16]), now(), 3650).unwrap();
+    let other = Ca::root(signer(ec_key()), &Profile::root("Other"), Serial::from_random([9; 16]), now(), 3650).unwrap();
     let spki = ec_key().public_key_to_der().unwrap();
     let profile = member(KeyKind::Ec);
     let prepared = other.prepare(&profile, &spki, Serial::from_random([3; 16]), now(), 365).unwrap();

@@ -3,7 +3,7 @@ use super::*;
 use crate::cert::ca::Ca;
 use crate::cert::profile::{AltName, Profile};
 use crate::cert::serial::Serial;
-use crate::tests::{address, ec_key, now};
+use crate::tests::{address, ec_key, now, signer};
 use openssl::ssl::{Ssl, SslAcceptor};
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
@@ -92,7 +92,7 @@ async fn line(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<String> {
 
 /// A server's TLS for 127.0.0.1, and the file with its root.
 fn tls(dir: &tempfile::TempDir) -> (SslAcceptor, std::path::PathBuf) {
-    let root = Ca::root(ec_key(), &Profile::root("Test"), Serial::from_random([1; 16]), now(), 3650).unwrap();
+    let root = Ca::root(signer(ec_key()), &Profile::root("Test"), Serial::from_random([1; 16]), now(), 3650).unwrap();
     let key = ec_key();
     let profile = Profile::service("smarthost", vec![AltName::Ip("127.0.0.1".parse().unwrap())]);
     let spki = key.public_key_to_der().unwrap();

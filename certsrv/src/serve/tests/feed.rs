@@ -26,7 +26,7 @@ async fn follow<C: serde::de::DeserializeOwned>(service: &Joined, view: View) ->
         for entry in &page.entries {
             changes.extend(cursor.accept::<C>(entry, view, &key).unwrap());
         }
-        if cursor.heartbeat(&page.heartbeat, &key).unwrap() == Some(300) {
+        if page.heartbeat.is_some_and(|beat| cursor.heartbeat(&beat, &key).unwrap() == Some(300)) {
             return changes;
         }
     }

@@ -48,7 +48,8 @@ pub(super) struct Joined {
     pub(super) client: Client,
     pub(super) trust: FeedTrust,
     pub(super) pin: Digest,
-    _dir: TempDir,
+    pub(super) identity: Identity,
+    pub(super) _dir: TempDir,
 }
 
 impl Joined {
@@ -105,6 +106,15 @@ impl Running {
         for task in self.tasks {
             task.await.unwrap();
         }
+        // The index is locked until its last holder has gone.
+        let app = Arc::downgrade(&self.app);
+        drop(self.app);
+        for _ in 0..300 {
+            if app.strong_count() == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// An administrator's call.
@@ -157,7 +167,7 @@ impl Running {
         let pin = join(&state, &args).await.unwrap();
         let identity = Identity::load(&state.join("tls")).unwrap();
         let client = Client::pinned(&self.url, &self.app.root, self.app.pin, Some(&identity)).unwrap();
-        Joined { client, trust: FeedTrust::load(&state).unwrap(), pin, _dir: dir }
+        Joined { client, trust: FeedTrust::load(&state).unwrap(), pin, identity, _dir: dir }
     }
 
     /// What a service needs to join once.
@@ -259,7 +269,7 @@ impl Running {
 
 /// What groupsrv is told, with the place in the feed: the kind and the whole.
 pub(super) fn groupsrv_changes(certsrv: &Running) -> Vec<(u64, String, serde_json::Value)> {
-    let entries = certsrv.app.registry.pages().read(0, View::Groupsrv).unwrap();
+    let entries = certsrv.app.registry.pages().read(0, u64::MAX, View::Groupsrv).unwrap().0;
     let read = |entry: &twinseal_proto::feed::SignedEntry| {
         let header: EntryHeader = serde_json::from_str(&entry.header).unwrap();
         let body: serde_json::Value = serde_json::from_str(&entry.body).unwrap();

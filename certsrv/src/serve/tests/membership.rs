@@ -75,7 +75,7 @@ async fn members_get_certificates_that_name_no_address_and_end_with_the_membersh
     let own = ann.ask(false, &csr(&rsa, &[])).await.unwrap();
     let hidden = ann.ask(true, &csr(&ec, &[])).await.unwrap();
     let member = certsrv.members(LIST).await.into_iter().find(|m| m.address == address("ann")).unwrap();
-    let joined = certsrv.app.registry.view().joined(&member.handle).unwrap().unwrap();
+    let joined = certsrv.app.registry.view().member(&ann.group, &member.address).unwrap().unwrap().joined;
     assert_eq!(common_name(&own), member.handle.to_string());
     assert_eq!(uri(&own), format!("urn:twinseal:member:{}:member:{joined}", ann.group));
     assert_eq!((common_name(&hidden).len(), common_name(&hidden) == common_name(&own)), (32, false));

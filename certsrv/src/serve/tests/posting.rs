@@ -19,7 +19,7 @@ fn label(text: &str) -> MakePostingTokenRequest {
 fn told(certsrv: &Running) -> (usize, usize) {
     let mut made = 0;
     let mut ended = 0;
-    let entries = certsrv.app.registry.pages().read(0, View::Exploder).unwrap();
+    let entries = certsrv.app.registry.pages().read(0, u64::MAX, View::Exploder).unwrap().0;
     for entry in entries {
         match serde_json::from_str::<Option<ExploderChange>>(&entry.body).unwrap() {
             Some(ExploderChange::PostingToken { .. }) => made += 1,

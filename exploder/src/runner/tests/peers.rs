@@ -58,7 +58,7 @@ impl FeedSource {
 
     pub(super) fn trust(&self) -> FeedTrust {
         let key = B64(self.key.public_key_to_der().unwrap());
-        FeedTrust { feed: FeedId::from_random([1; 16]), generation: 1, key }
+        FeedTrust { feed: FeedId::from_random([1; 16]), generation: 1, key, resync: false }
     }
 
     fn sign(&self, context: &[u8], text: &str) -> B64 {
@@ -89,11 +89,12 @@ impl FeedSource {
             certsrv: none,
             groupsrv: none,
             exploder: body_digest(&salt, &body),
+            next_key: None,
         };
         let header = serde_json::to_string(&header).unwrap();
         log.1 = Digest::of(header.as_bytes());
         let signature = self.sign(ENTRY_CONTEXT, &header);
-        log.0.push(SignedEntry { header, signature, salt: B64(salt), body });
+        log.0.push(SignedEntry { header, signature, salt: B64(salt), body, next_signature: None });
     }
 
     pub(super) fn length(&self) -> u64 {
@@ -111,7 +112,7 @@ impl FeedSource {
             lease: 300,
         };
         let text = serde_json::to_string(&beat).unwrap();
-        let heartbeat = SignedHeartbeat { signature: self.sign(HEARTBEAT_CONTEXT, &text), text };
+        let heartbeat = Some(SignedHeartbeat { signature: self.sign(HEARTBEAT_CONTEXT, &text), text });
         FeedPage {
             entries: log.0.iter().skip(usize::try_from(after).unwrap()).take(1000).cloned().collect(),
             heartbeat,

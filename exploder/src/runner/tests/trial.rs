@@ -36,6 +36,7 @@ use twinseal_proto::feed::{DeliveryOptions, ExploderChange, ListSettings, PostLe
 use twinseal_proto::ids::MemberNumber;
 use twinseal_proto::time::UnixTime;
 use twinseal_svc::client::Client;
+use twinseal_svc::follow::trust::Followed;
 use twinseal_svc::follow::{Lease, follow};
 use twinseal_svc::store::Store;
 
@@ -234,7 +235,8 @@ async fn exploder(
         let engine = Arc::clone(&engine);
         move || engine.changed.notify_one()
     };
-    tasks.spawn(follow(roster, Client::unix(socket.clone()), feed.trust().key().unwrap(), lease, news, stop.clone()));
+    let followed = Followed::new(state, feed.trust(), "feed_alarm").unwrap();
+    tasks.spawn(follow(roster, Client::unix(socket.clone()), followed, lease, news, stop.clone()));
     tasks.spawn(Arc::clone(&keys).follow(Client::unix(socket), || {}, stop.clone()));
     tasks.spawn(super::super::run(Arc::clone(&engine), 2));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

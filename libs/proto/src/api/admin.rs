@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod certsrv;
 pub mod exploder;
+pub mod feed;
 pub mod groupsrv;
 pub mod notices;
 

@@ -67,6 +67,10 @@ call!(
     /// The pins: which public keys may call as groupsrv and as exploder.
     ListPins, "/v1/admin/services/list", 4096, super::Nothing, Vec<ServicePin>
 );
+call!(
+    /// Looks whether the state directory is whole.
+    Doctor, "/v1/admin/doctor", 4096, super::Nothing, DoctorReport
+);
 
 /// The accounts to make.
 #[derive(Clone, Serialize, Deserialize)]
@@ -229,4 +233,31 @@ pub struct ServicePin {
     pub role: ServiceRole,
     /// SHA-256 of its public key.
     pub pin: Digest,
+}
+
+/// What an examination of the state directory came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DoctorReport {
+    /// Entries of the feed log that were read.
+    pub entries: u64,
+    /// Records of the audit log that were read.
+    pub records: u64,
+    /// Certificates among the entries.
+    pub certificates: u64,
+    /// What somebody should see to; empty when all is well.
+    pub findings: Vec<Finding>,
+}
+
+/// Something that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Finding {
+    /// What.
+    pub what: String,
+    /// The file or directory.
+    pub at: String,
+    /// What to do.
+    #[serde(rename = "try")]
+    pub remedy: String,
 }
