@@ -290,7 +290,7 @@ impl Page<'_> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use twinseal_proto::encoding::{B64, Digest};
+    use twinseal_proto::encoding::{B64};
     use twinseal_proto::feed::RevokedMembership;
     use twinseal_proto::ids::FeedId;
     use twinseal_proto::time::UnixTime;
@@ -300,13 +300,7 @@ mod tests {
     fn revoked_memberships_are_known_until_they_end() {
         let dir = tempfile::tempdir().unwrap();
         let index = Arc::new(Index::open(&dir.path().join("index")).unwrap());
-        let cursor = |sequence| Cursor {
-            feed: FeedId::from_random([1; 16]),
-            generation: 1,
-            sequence,
-            head: Digest([0; 32]),
-            heartbeat: UnixTime(0),
-        };
+        let cursor = |sequence| Cursor { sequence, ..Cursor::start(FeedId::from_random([1; 16]), 1) };
         let roster = Roster::load(Arc::clone(&index), cursor(0)).unwrap();
         let revoked = |serial: u8, until| RevokedMembership { serial: B64(vec![serial; 16]), until: UnixTime(until) };
         let certificates = vec![revoked(1, 100), revoked(2, 200)];
