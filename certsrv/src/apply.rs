@@ -2,7 +2,9 @@
 
 use crate::cert::serial::Serial;
 use crate::change::Change;
-use crate::rows::{Account, Certificate, Group, GroupKey, Holder, Member, Pin, TokenPurpose, TokenRow, TokenUse};
+use crate::rows::{
+    Account, Certificate, Group, GroupKey, Holder, Member, Pin, Published, Revocation, TokenPurpose, TokenRow, TokenUse,
+};
 use crate::store::Tx;
 use crate::views::inconsistent;
 use twinseal_proto::api::admin::certsrv::{MemberRole, MemberState, RevocationReason};
@@ -28,7 +30,7 @@ pub(crate) fn apply(change: &Change, tx: &mut Tx<'_>) -> Result<(), StoreError> 
                 None => Ok(()),
             }
         }
-        Change::CertificateRevoked { serial, reason } => revoked(serial, *reason, tx),
+        Change::CertificateRevoked { serial, reason, at } => revoked(serial, *reason, *at, tx),
         Change::CertificateEnded { serial } => {
             let row = certificate(serial, tx)?;
             tx.delete_end(row.until, serial);
@@ -133,10 +135,14 @@ fn joined(key: Digest, role: ServiceRole, serial: Serial, tx: &mut Tx<'_>) -> Re
     tx.put_pin(&key, &Pin { role, serial })
 }
 
-fn revoked(serial: &Serial, reason: RevocationReason, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+fn revoked(serial: &Serial, reason: RevocationReason, at: UnixTime, tx: &mut Tx<'_>) -> Result<(), StoreError> {
     let mut row = certificate(serial, tx)?;
     row.revoked = Some(reason);
     tx.put_certificate(serial, &row)?;
+    let by = Published::of(&row.holder);
+    // Another reason does not move the date.
+    let at = tx.revocation(by, serial)?.map_or(at, |before| before.at);
+    tx.put_revocation(by, &Revocation { serial: *serial, at, reason, until: row.until })?;
     if reason == RevocationReason::KeyCompromise {
         tx.put_compromised(&row.key)?;
     }

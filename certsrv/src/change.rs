@@ -28,7 +28,12 @@ pub(crate) enum Change {
     /// A certificate was issued; the token that asked for it is used up.
     CertificateIssued { serial: Serial, holder: Holder, certificate: B64, until: UnixTime, token: Option<Digest> },
     /// A certificate was revoked.
-    CertificateRevoked { serial: Serial, reason: RevocationReason },
+    CertificateRevoked {
+        serial: Serial,
+        reason: RevocationReason,
+        #[serde(default)]
+        at: UnixTime,
+    },
     /// A member's certificate ran out.
     CertificateEnded { serial: Serial },
     /// A group exists from now on.

@@ -7,6 +7,7 @@ use crate::log::line::FeedKey;
 use crate::log::page::Pages;
 use crate::log::replay::{ReplayError, replay};
 use crate::log::{FeedLog, Head, LogError};
+use crate::rows::FORMAT;
 use crate::store::Tx;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,7 +37,7 @@ impl Registry {
         let mut store = Store::open(&layout.index())?.store;
         let found = match catch_up(layout, &key, &store) {
             Err(ReplayError::Log(LogError::OtherIndex)) => {
-                tracing::error!("the index was made from another log: set aside and made anew");
+                tracing::error!("the index was made from another log or by another version: set aside and made anew");
                 drop(store);
                 set_aside(layout).map_err(StoreError::File)?;
                 store = Store::open(&layout.index())?.store;
@@ -134,6 +135,9 @@ fn apply(mut tx: Tx<'_>, head: Head) -> Result<(), StoreError> {
 /// Brings the index to the end of the log.
 fn catch_up(layout: &Layout, key: &FeedKey, store: &Store) -> Result<crate::log::replay::Found, ReplayError> {
     let applied = Tx::new(store).applied()?;
+    if applied.format != FORMAT {
+        return Err(LogError::OtherIndex.into());
+    }
     let from = Head { sequence: applied.sequence, digest: applied.head };
     // Many commits in one batch: a rebuild would else wait for the disk at each.
     let mut tx = Tx::new(store);

@@ -10,6 +10,9 @@ use twinseal_proto::feed::{DeliveryMode, History, ListSettings};
 use twinseal_proto::ids::{Epoch, GroupId, Handle, ListAddress, MailAddress, MemberNumber};
 use twinseal_proto::time::UnixTime;
 
+/// What the rows look like and which there are: an index with another number here is made anew from the log.
+pub(crate) const FORMAT: u32 = 1;
+
 /// How far the index has followed the log, and what is counted on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Applied {
@@ -19,11 +22,14 @@ pub(crate) struct Applied {
     pub(crate) head: Digest,
     /// The next membership's number.
     pub(crate) next_number: u32,
+    /// [`FORMAT`] of whoever made the index.
+    #[serde(default)]
+    pub(crate) format: u32,
 }
 
 impl Default for Applied {
     fn default() -> Self {
-        Self { sequence: 0, head: Digest([0; 32]), next_number: 1 }
+        Self { sequence: 0, head: Digest([0; 32]), next_number: 1, format: FORMAT }
     }
 }
 
@@ -83,6 +89,62 @@ impl Certificate {
     pub(crate) fn live(&self, now: UnixTime) -> bool {
         self.revoked.is_none() && now < self.until
     }
+}
+
+/// A CA whose certificates' status is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Published {
+    /// Members' and lists' certificates.
+    Members,
+    /// The services'.
+    Services,
+}
+
+impl Published {
+    /// All of them.
+    pub(crate) const ALL: [Self; 2] = [Self::Members, Self::Services];
+
+    /// The CA's name: of its files, and in URLs.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Members => "members",
+            Self::Services => "services",
+        }
+    }
+
+    /// The one with this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.name() == name)
+    }
+
+    /// The one that signs this holder's certificates.
+    pub(crate) const fn of(holder: &Holder) -> Self {
+        match holder {
+            Holder::Member { .. } | Holder::Group { .. } => Self::Members,
+            Holder::Service { .. } => Self::Services,
+        }
+    }
+
+    /// Begins the keys of its rows.
+    pub(crate) const fn octet(self) -> u8 {
+        match self {
+            Self::Members => 0,
+            Self::Services => 1,
+        }
+    }
+}
+
+/// That a certificate was revoked, as its CA publishes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Revocation {
+    /// The certificate.
+    pub(crate) serial: Serial,
+    /// When.
+    pub(crate) at: UnixTime,
+    /// Why.
+    pub(crate) reason: RevocationReason,
+    /// The certificate's notAfter.
+    pub(crate) until: UnixTime,
 }
 
 /// A group with its list.
