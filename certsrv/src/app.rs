@@ -4,6 +4,7 @@ use crate::cert::ca::Ca;
 use crate::config::Config;
 use crate::events::Metrics;
 use crate::registry::Registry;
+use crate::revocation::RevocationState;
 use openssl::x509::X509;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -25,6 +26,8 @@ pub(crate) struct App {
     pub(crate) members_ca: Ca,
     /// Signs the services' certificates.
     pub(crate) services_ca: Ca,
+    /// What is told about certificates' status.
+    pub(crate) revocation: RevocationState,
     /// The root of both.
     pub(crate) root: X509,
     /// SHA-256 of the own TLS key.

@@ -10,6 +10,7 @@ use crate::identity::{self, IdentityError};
 use crate::layout::Layout;
 use crate::log::line::FeedKey;
 use crate::random;
+use crate::revocation::{self, StateError, places};
 use openssl::ec::{EcGroup, EcKey};
 use openssl::error::ErrorStack;
 use openssl::nid::Nid;
@@ -53,6 +54,9 @@ pub(crate) enum InitError {
     /// The own TLS identity.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The root's CRL.
+    #[error(transparent)]
+    Revocation(#[from] StateError),
     /// OpenSSL.
     #[error("OpenSSL")]
     Ssl(#[from] ErrorStack),
@@ -98,6 +102,7 @@ pub(crate) async fn init(config: &Config, key_type: CaKeyType) -> Result<Made, I
     let profile = Profile::root(&config.ca_name);
     let root = Ca::root(new_key(key_type)?, &profile, Serial::from_random(random::octets()?), now, config.ca_days)?;
     root.save(&layout.ca(), "root")?;
+    revocation::sign_root(&layout, &root, &audit, now).await?;
     let mut services = None;
     for purpose in SUB_CAS {
         let ca = sub_ca(&root, config, key_type, purpose, now, &audit).await?;
@@ -146,7 +151,7 @@ async fn sub_ca(
 ) -> Result<Ca, InitError> {
     let key = new_key(key_type)?;
     let serial = Serial::from_random(random::octets()?);
-    let profile = Profile::sub_ca(&config.ca_name, purpose);
+    let profile = Profile::sub_ca(&config.ca_name, purpose).told(places::told_by_root(&config.public_url));
     let prepared = root.prepare(&profile, &key.public_key_to_der()?, serial, now, config.ca_days)?;
     let record = Record::intent(now, &Actor::Administrator, None, &serial, B64(prepared.tbs.clone()));
     audit.record(&record).await.map_err(IdentityError::from)?;

@@ -13,7 +13,8 @@
 //! 7. *Publish*: one commit (`registry.rs`) decides once more, appends to the feed log (`log/`), brings the index
 //!    (`store.rs`, `apply.rs`) up to it and wakes the consumers (`feed.rs`); senders find lists' certificates in
 //!    `publish.rs`.
-//! 8. *Revoke*: the end of a certificate, by will or by time (`revoke.rs`).
+//! 8. *Revoke*: the end of a certificate, by will or by time (`revoke.rs`); everybody can ask how one stands
+//!    (`revocation/`).
 //!
 //! `enrol.rs` runs the steps for a member and is reached by EST (`est.rs`); `group_certificates.rs` for a list,
 //! `services.rs` for a service, `accounts.rs` for an import. An answer to a one-time token that was lost is given again
@@ -48,6 +49,7 @@ mod parallel;
 mod publish;
 mod random;
 mod registry;
+pub mod revocation;
 mod revoke;
 mod router;
 mod rows;

@@ -1,7 +1,7 @@
 //! Every call that is served, and where.
 
 use crate::app::App;
-use crate::{accounts, est, feed, group_certificates, groups, members, publish, revoke, services, status};
+use crate::{accounts, est, feed, group_certificates, groups, members, publish, revocation, revoke, services, status};
 use axum::Router;
 use axum::routing::get;
 use std::sync::Arc;
@@ -19,13 +19,18 @@ pub(crate) fn https(app: &Arc<App>) -> Router {
     let router = route::<api::groups::Join, _, _, _>(router, members::join);
     let router = route::<api::groups::Leave, _, _, _>(router, members::leave);
     let router = route::<api::groups::ListCertificates, _, _, _>(router, publish::certificates);
-    let router = est::routes(router).route(publish::PEM_PATH, get(publish::pem)).with_state(Arc::clone(app));
+    let router = est::routes(router).route(publish::FILE_PATH, get(publish::file)).with_state(Arc::clone(app));
     let at = Arc::clone(app);
     let ready = move || {
         at.metrics.sequence.set(i64::try_from(at.registry.head().borrow().sequence).unwrap_or(i64::MAX));
         at.registry.working()
     };
     router.merge(telemetry::routes(app.metrics.registry.clone(), ready))
+}
+
+/// The plain HTTP listener: what everybody may read, and nothing else.
+pub(crate) fn plain(app: &Arc<App>) -> Router {
+    revocation::routes(Router::new()).route(publish::FILE_PATH, get(publish::file)).with_state(Arc::clone(app))
 }
 
 /// The admin socket.

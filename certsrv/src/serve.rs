@@ -7,6 +7,7 @@ use crate::events::{self, Metrics};
 use crate::init::{load_feed_key, lock};
 use crate::layout::Layout;
 use crate::registry::Registry;
+use crate::revocation::{self, RevocationState};
 use crate::{identity, revoke, router, status};
 use std::error::Error;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub(crate) async fn open(
     let root = load_certificate(&layout.ca(), "root")?;
     let (members_ca, services_ca) = (Ca::load(&layout.ca(), "members")?, Ca::load(&layout.ca(), "services")?);
     let identity = identity::load(&layout, &config, &services_ca, &root, &audit).await?;
+    let revocation = RevocationState::open(&layout, &config, (&members_ca, &services_ca), &audit).await?;
     let at = layout.clone();
     let registry = tokio::task::spawn_blocking(move || Registry::open(&at, key, audit)).await??;
     let app = App {
@@ -39,6 +41,7 @@ pub(crate) async fn open(
         registry: Arc::new(registry),
         members_ca,
         services_ca,
+        revocation,
         root,
         pin: identity.pin()?,
         hashing: Arc::new(Semaphore::new(HASHING)),
@@ -69,17 +72,21 @@ pub(crate) async fn serve(config: Config) -> Result<(), StartError> {
     let (app, identity, _lock) = open(config, stop.clone()).await?;
     let acceptor = acceptor(&identity, clients(&app))?;
     let https = sockets.tcp("https", Some(&app.config.listen))?.ok_or("no socket to listen on")?;
+    let plain = sockets.tcp("http", Some(&app.config.publish_listen))?.ok_or("no socket to publish on")?;
     let socket = sockets.unix("admin", Some(&app.config.admin_socket), 0o600)?.ok_or("no admin socket")?;
-    events::listening(&https.local_addr()?.to_string());
+    events::listening(&https.local_addr()?.to_string(), &plain.local_addr()?.to_string());
     status::warnings(app.config.evaluation).iter().for_each(|text| events::warning(text));
     let sweep = tokio::spawn(revoke::sweep(Arc::clone(&app)));
+    let publisher = tokio::spawn(revocation::publish(Arc::clone(&app)));
     let at = Arc::clone(&app);
     shutdown::ready(move || at.registry.working());
     tokio::join!(
         http::serve_tls(https, acceptor, router::https(&app), stop.clone()),
+        http::serve_plain(plain, router::plain(&app), stop.clone()),
         admin::serve(socket, router::admin(&app), stop),
     );
     sweep.await?;
+    publisher.await?;
     Ok(())
 }
 

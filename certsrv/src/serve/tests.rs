@@ -5,4 +5,5 @@ mod enrolment;
 mod feed;
 mod harness;
 mod rebuild;
+mod revocation;
 mod services;
