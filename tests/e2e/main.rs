@@ -11,5 +11,6 @@ mod lab;
 mod matrix;
 mod outage;
 mod refusals;
+mod revocation;
 mod support;
 mod wrong_key;
