@@ -7,6 +7,7 @@ use crate::events::Metrics;
 use crate::foreign::Imports;
 use crate::notices::Post;
 use crate::registry::Registry;
+use crate::revocation::RevocationState;
 use crate::saml::{LoginMetrics, Saml};
 use crate::session::Sessions;
 use crate::snapshot::Snapshots;
@@ -33,6 +34,8 @@ pub(crate) struct App {
     pub(crate) memberships_ca: Ca,
     /// Signs the services' certificates.
     pub(crate) services_ca: Ca,
+    /// What is told about certificates' status.
+    pub(crate) revocation: RevocationState,
     /// The root of both.
     pub(crate) root: X509,
     /// SHA-256 of the own TLS key.

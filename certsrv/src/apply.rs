@@ -5,8 +5,8 @@ mod enrolment;
 use crate::cert::serial::Serial;
 use crate::change::Change;
 use crate::rows::{
-    Account, Certificate, Foreign, Group, GroupKey, Holder, KeyUse, Member, NoticeRow, Pin, PostingRow, Request,
-    TokenPurpose, TokenRow, TokenUse,
+    Account, Certificate, Foreign, Group, GroupKey, Holder, KeyUse, Member, NoticeRow, Pin, PostingRow, Published,
+    Request, Revocation, TokenPurpose, TokenRow, TokenUse,
 };
 use crate::store::Tx;
 use crate::views::inconsistent;
@@ -40,7 +40,7 @@ pub(crate) fn apply(change: &Change, tx: &mut Tx<'_>) -> Result<(), StoreError> 
             let what = (*serial, holder, certificate.clone(), *until);
             issued(what, (*purpose, Some(foreign.clone())), *token, tx)
         }
-        Change::CertificateRevoked { serial, reason } => revoked(serial, *reason, tx),
+        Change::CertificateRevoked { serial, reason, at } => revoked(serial, *reason, *at, tx),
         Change::CertificateEnded { serial } => enrolment::ended(serial, tx),
         Change::PasswordSet { address, password } => {
             enrolment::with_account(address, tx, |account| account.password.clone_from(password))
@@ -246,10 +246,15 @@ fn joined(key: Digest, role: ServiceRole, serial: Serial, tx: &mut Tx<'_>) -> Re
     tx.put_pin(&key, &Pin { role, serial })
 }
 
-fn revoked(serial: &Serial, reason: RevocationReason, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+fn revoked(serial: &Serial, reason: RevocationReason, at: UnixTime, tx: &mut Tx<'_>) -> Result<(), StoreError> {
     let mut row = certificate(serial, tx)?;
     row.revoked = Some(reason);
     tx.put_certificate(serial, &row)?;
+    if let Some(by) = Published::of(&row) {
+        // Another reason does not move the date.
+        let at = tx.revocation(by, serial)?.map_or(at, |before| before.at);
+        tx.put_revocation(by, &Revocation { serial: *serial, at, reason, until: row.until })?;
+    }
     if reason == RevocationReason::KeyCompromise {
         tx.put_compromised(&row.key)?;
     }

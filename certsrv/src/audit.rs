@@ -89,6 +89,11 @@ impl<'a> Record<'a> {
         Self { at, by, event: Event::BackedUp { sequence } }
     }
 
+    /// A certificate revocation list that is about to be signed.
+    pub(crate) const fn crl(at: UnixTime, by: &'a Actor, ca: &'a str, number: u64, revoked: usize) -> Self {
+        Self { at, by, event: Event::SigningCrl { ca, number, revoked } }
+    }
+
     /// A change that is about to be made.
     pub(crate) fn change(at: UnixTime, by: &'a Actor, change: &'a Change) -> Self {
         Self { at, by, event: Event::of(change) }
@@ -103,6 +108,12 @@ enum Event<'a> {
         serial: &'a Serial,
         holder: Option<&'a Holder>,
         tbs: B64,
+    },
+    /// Recorded before the key is used.
+    SigningCrl {
+        ca: &'a str,
+        number: u64,
+        revoked: usize,
     },
     CertificateIssued {
         serial: &'a Serial,
@@ -276,7 +287,7 @@ impl<'a> Event<'a> {
             Change::CertificateIssued { serial, holder, certificate, .. } => {
                 Self::CertificateIssued { serial, holder, sha256: Digest::of(certificate.as_ref()) }
             }
-            Change::CertificateRevoked { serial, reason } => Self::CertificateRevoked { serial, reason: *reason },
+            Change::CertificateRevoked { serial, reason, .. } => Self::CertificateRevoked { serial, reason: *reason },
             Change::CertificateEnded { serial } => Self::CertificateEnded { serial },
             Change::GroupCreated { group, list, owner, .. } => Self::GroupCreated { group, list, owner },
             Change::GroupSet { group, join, key_change, mode, history, settings, roster, notices } => Self::GroupSet {

@@ -62,7 +62,12 @@ pub(crate) enum Change {
     /// A membership's certificates let nobody in any more, since it ended or was suspended. Each with its notAfter.
     MembershipsRevoked { handle: Handle, certificates: Vec<(Serial, UnixTime)> },
     /// A certificate was revoked.
-    CertificateRevoked { serial: Serial, reason: RevocationReason },
+    CertificateRevoked {
+        serial: Serial,
+        reason: RevocationReason,
+        #[serde(default)]
+        at: UnixTime,
+    },
     /// A member's certificate ran out.
     CertificateEnded { serial: Serial },
     /// A group exists from now on.

@@ -3,6 +3,7 @@
 mod mail;
 
 use crate::cert::profile::{AltName, service_name};
+use crate::revocation::places;
 use crate::saml::settings::SamlConfig;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -72,6 +73,12 @@ pub struct Config {
     pub admin_socket: PathBuf,
     /// Address of the HTTPS listener, unless a socket named `https` is handed over.
     pub listen: String,
+    /// Address of the plain HTTP listener for what everybody may read (OCSP, CRLs, certificates), unless a socket named
+    /// `http` is handed over.
+    pub publish_listen: String,
+    /// Where others reach that listener: `http://HOST` or `http://HOST:PORT`, and no more. It goes into certificates, so
+    /// set it before `init`; empty, certificates do not say where their status is found.
+    pub public_url: String,
     /// DNS names and IP addresses of the own TLS certificate.
     pub names: Vec<String>,
     /// The services share a host on purpose: no warning.
@@ -119,6 +126,8 @@ impl Default for Config {
             state: "/var/lib/twinseal-certsrv".into(),
             admin_socket: "/run/twinseal-certsrv/admin.sock".into(),
             listen: "0.0.0.0:8443".into(),
+            publish_listen: "0.0.0.0:8080".into(),
+            public_url: String::new(),
             names: Vec::new(),
             evaluation: false,
             ca_name: "Twinseal".into(),
@@ -174,8 +183,13 @@ impl Config {
         if !(24..=168).contains(&self.membership_hours) {
             return Err(BadValue { key: "membership_hours", wanted: "24 to 168 are wanted" });
         }
-        let rules: [(bool, &'static str, &'static str); 8] = [
+        let rules: [(bool, &'static str, &'static str); 9] = [
             (self.names().is_some(), "names", "a DNS name or an IP address is wanted in each place"),
+            (
+                self.public_url.is_empty() || places::is_base(&self.public_url),
+                "public_url",
+                "http://HOST or http://HOST:PORT is wanted, without a path",
+            ),
             (self.state.is_absolute(), "state", "an absolute path is wanted"),
             (
                 (1..=40).contains(&self.ca_name.len()) && !self.ca_name.chars().any(char::is_control),
@@ -235,6 +249,7 @@ mod tests {
             ("[ca_keys]\nmodule = \"/x.so\"", "ca_keys"),
             ("[ca_keys]\nkind = \"pkcs11\"\nmodule = \"x.so\"\ntoken = \"t\"", "ca_keys"),
             ("[ca_keys]\npin = \"1234\"", "pin"),
+            ("public_url = \"https://pki.test\"", "public_url"),
         ];
         for (text, named) in table {
             std::fs::write(&path, text).unwrap();

@@ -90,8 +90,8 @@ pub(crate) fn session_used(class: Class) {
 }
 
 /// The service holds these sockets now.
-pub(crate) fn listening(https: &str) {
-    tracing::info!(https, "listening");
+pub(crate) fn listening(https: &str, http: &str) {
+    tracing::info!(https, http, "listening");
 }
 
 /// Another service holds the same host.
@@ -112,6 +112,11 @@ pub(crate) fn revoked_elsewhere(whose: &str, name: &Serial) {
 /// A service joined.
 pub(crate) fn service_joined(role: &str, pin: &str) {
     tracing::info!(role, pin, "service joined");
+}
+
+/// A revocation is in the CRL and in the answers.
+pub(crate) fn revocation_published(ca: &str, revocations: u64) {
+    tracing::info!(ca, revocations, "revocation published");
 }
 
 /// Members' certificates ran out.

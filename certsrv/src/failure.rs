@@ -3,6 +3,7 @@
 use crate::cert::ca::CaError;
 use crate::log::LogError;
 use crate::notices::SignError;
+use crate::revocation::StateError;
 use openssl::error::ErrorStack;
 use twinseal_proto::api::{Problem, ProblemCode};
 use twinseal_svc::commit::CommitError;
@@ -27,6 +28,9 @@ pub(crate) enum Failure {
     /// A CA.
     #[error("CA")]
     Ca(#[from] CaError),
+    /// OCSP responders and CRLs.
+    #[error("revocation status")]
+    Revocation(#[from] StateError),
     /// OpenSSL, apart from the CAs.
     #[error("OpenSSL")]
     Ssl(#[from] ErrorStack),

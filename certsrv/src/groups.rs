@@ -167,7 +167,7 @@ fn delete_one(app: &App, tx: &mut Tx<'_>, who: &Who, list: &ListAddress) -> Resu
     }
     for serial in tx.group_certificates(&group.group)? {
         if tx.certificate(&serial)?.is_some_and(|row| row.live(now)) {
-            tx.push(Change::CertificateRevoked { serial, reason: RevocationReason::CessationOfOperation })?;
+            tx.push(Change::CertificateRevoked { serial, reason: RevocationReason::CessationOfOperation, at: now })?;
         }
     }
     let (owners, members) = (tx.owners(&group.group)?, tx.members(&group.group)?);

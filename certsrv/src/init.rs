@@ -13,6 +13,7 @@ use crate::layout::Layout;
 use crate::log::key::{FEED_FILE, FeedFile, FeedKey, KEY_FILE};
 use crate::offline_root::outside;
 use crate::random;
+use crate::revocation::{self, StateError, places};
 use openssl::error::ErrorStack;
 use openssl::pkey::PKey;
 use serde::Serialize;
@@ -64,6 +65,9 @@ pub(crate) enum InitError {
     /// The root's key would not be apart.
     #[error("{0} is in the state directory\ntry: a file on a medium that is kept apart")]
     RootInside(PathBuf),
+    /// The root's CRL.
+    #[error(transparent)]
+    Revocation(#[from] StateError),
     /// OpenSSL.
     #[error("OpenSSL")]
     Ssl(#[from] ErrorStack),
@@ -123,6 +127,7 @@ async fn init_with(config: &Config, key_type: CaKeyType, root_out: Option<RootOu
     let days = config.root_days.max(config.ca_days);
     let root = Ca::root(key, &profile, Serial::from_random(random::octets()?), now, days)?;
     root.save(&layout.ca(), ROOT)?;
+    revocation::sign_root(&layout, &root, &audit, now).await?;
     let mut services = None;
     for purpose in SUB_CAS {
         let ca = sub_ca(&root, config, keys.make(purpose, key_type)?, purpose, now, &audit).await?;
@@ -199,7 +204,7 @@ async fn sub_ca(
     audit: &Audit,
 ) -> Result<Ca, InitError> {
     let serial = Serial::from_random(random::octets()?);
-    let profile = Profile::sub_ca(&config.ca_name, purpose);
+    let profile = Profile::sub_ca(&config.ca_name, purpose).told(places::told_by_root(&config.public_url));
     let prepared = root.prepare(&profile, key.spki(), serial, now, config.ca_days)?;
     let record = Record::intent(now, &Actor::Administrator, None, &serial, B64(prepared.tbs.clone()));
     audit.record(&record).await.map_err(IdentityError::from)?;

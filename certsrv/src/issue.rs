@@ -4,11 +4,12 @@
 use crate::app::App;
 use crate::audit::{Actor, Record};
 use crate::cert::ca::{Ca, CaError, Prepared};
-use crate::cert::profile::Profile;
+use crate::cert::profile::{Pointers, Profile};
 use crate::cert::serial::Serial;
 use crate::change::Change;
 use crate::failure::Failure;
-use crate::rows::{Holder, KeyUse};
+use crate::revocation::places;
+use crate::rows::{Holder, KeyUse, Published};
 use crate::{parallel, random};
 use std::sync::Arc;
 use twinseal_proto::encoding::{B64, Digest};
@@ -62,6 +63,16 @@ pub(crate) enum Authority {
 }
 
 impl Authority {
+    /// What its certificates say about their status.
+    fn told(self, public_url: &str) -> Option<Pointers> {
+        match self {
+            Self::Members => places::told(public_url, Published::Members),
+            Self::Services => places::told(public_url, Published::Services),
+            // Short-lived: nobody asks (RFC 9608).
+            Self::Memberships => None,
+        }
+    }
+
     const fn of(self, app: &App) -> &Ca {
         match self {
             Self::Members => &app.members_ca,
@@ -82,7 +93,7 @@ pub(crate) async fn issue(
     // Step 4.
     let at = Arc::clone(app);
     let prepared =
-        tokio::task::spawn_blocking(move || parallel::map(orders, |order| prepare(authority.of(&at), order, now)))
+        tokio::task::spawn_blocking(move || parallel::map(orders, |order| prepare(&at, authority, order, now)))
             .await??;
     // Step 5: serial number and to-be-signed octets are on the disk before the key is used.
     let records: Vec<Record<'_>> = prepared
@@ -107,8 +118,14 @@ pub(crate) async fn issue(
     Ok(issued)
 }
 
-fn prepare(ca: &Ca, order: Order, now: UnixTime) -> Result<(Holder, KeyUse, Prepared), CaError> {
+fn prepare(
+    app: &App,
+    authority: Authority,
+    order: Order,
+    now: UnixTime,
+) -> Result<(Holder, KeyUse, Prepared), CaError> {
     let serial = Serial::from_random(random::octets()?);
-    let prepared = ca.prepare(&order.profile, &order.spki, serial, now, order.days)?;
-    Ok((order.holder, order.profile.key_use(), prepared))
+    let profile = order.profile.told(authority.told(&app.config.public_url));
+    let prepared = authority.of(app).prepare(&profile, &order.spki, serial, now, order.days)?;
+    Ok((order.holder, profile.key_use(), prepared))
 }

@@ -48,6 +48,21 @@ impl Layout {
         self.state.join("audit")
     }
 
+    /// The OCSP responders' keys and certificates.
+    pub(crate) fn ocsp(&self) -> PathBuf {
+        self.state.join("ocsp")
+    }
+
+    /// The newest CRL of each CA that is online.
+    pub(crate) fn crl(&self) -> PathBuf {
+        self.state.join("crl")
+    }
+
+    /// The root's CRL.
+    pub(crate) fn root_crl(&self) -> PathBuf {
+        self.ca().join("root.crl")
+    }
+
     /// The index, which can be rebuilt.
     pub(crate) fn index(&self) -> PathBuf {
         self.state.join("index")

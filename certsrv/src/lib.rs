@@ -15,7 +15,8 @@
 //! 7. *Publish*: one commit (`registry.rs`) decides once more, appends to the feed log (`log/`), brings the index
 //!    (`store.rs`, `apply.rs`) up to it and wakes the consumers (`feed.rs`); senders find lists' certificates in
 //!    `publish.rs`.
-//! 8. *Revoke*: the end of a certificate, by will or by time (`revoke.rs`).
+//! 8. *Revoke*: the end of a certificate, by will or by time (`revoke.rs`); everybody can ask how one stands
+//!    (`revocation/`).
 //!
 //! A log-in at a SAML identity provider (`saml/`) gives a session (`session.rs`) that step 1 takes in place of a password.
 //!
@@ -81,6 +82,7 @@ mod registry;
 mod renew;
 mod requests;
 mod restore;
+pub mod revocation;
 mod revoke;
 mod roster;
 mod router;

@@ -70,7 +70,7 @@ fn revoke_certificate(tx: &mut Tx<'_>, serial: Serial, reason: RevocationReason)
         // Only "compromised" says more than what was said before (RFC 5280 section 5.3.1).
         Some(_) if reason != RevocationReason::KeyCompromise => return Ok(row),
         Some(RevocationReason::KeyCompromise) => return Ok(row),
-        _ => tx.push(Change::CertificateRevoked { serial, reason })?,
+        _ => tx.push(Change::CertificateRevoked { serial, reason, at: UnixTime::now() })?,
     }
     if let (Holder::Member { address }, false) = (&row.holder, reason == RevocationReason::Superseded) {
         posting::end_all(tx, address)?;

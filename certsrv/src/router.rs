@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::{
     accounts, backup, bans, doctor, est, feed, foreign, group_certificates, groups, import, members, notices, options,
-    publish, requests, revoke, roster, saml, services, snapshot, status, tokens,
+    publish, requests, revocation, revoke, roster, saml, services, snapshot, status, tokens,
 };
 use axum::Router;
 use axum::routing::get;
@@ -49,13 +49,18 @@ pub(crate) fn https(app: &Arc<App>) -> Router {
     let router = route::<api::groups::ListCertificates, _, _, _>(router, publish::certificates);
     let router = route::<api::login::LoginCode, _, _, _>(router, saml::redeem);
     let router = tokens::routes(foreign::routes(saml::routes(est::routes(router))));
-    let router = router.route(publish::PEM_PATH, get(publish::pem)).with_state(Arc::clone(app));
+    let router = router.route(publish::FILE_PATH, get(publish::file)).with_state(Arc::clone(app));
     let at = Arc::clone(app);
     let ready = move || {
         at.metrics.sequence.set(i64::try_from(at.registry.head().borrow().sequence).unwrap_or(i64::MAX));
         at.registry.working()
     };
     router.merge(telemetry::routes(app.metrics.registry.clone(), ready))
+}
+
+/// The plain HTTP listener: what everybody may read, and nothing else.
+pub(crate) fn plain(app: &Arc<App>) -> Router {
+    revocation::routes(Router::new()).route(publish::FILE_PATH, get(publish::file)).with_state(Arc::clone(app))
 }
 
 /// The admin socket.

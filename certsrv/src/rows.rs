@@ -31,8 +31,8 @@ pub(crate) struct Applied {
 }
 
 impl Applied {
-    /// Version of the rows. 1: memberships know the entry with which they began.
-    pub(crate) const VERSION: u32 = 1;
+    /// Version of the rows. 2: memberships know the entry with which they began, revocations when they were.
+    pub(crate) const VERSION: u32 = 2;
 }
 
 impl Default for Applied {
@@ -158,6 +158,64 @@ impl Certificate {
     pub(crate) fn live(&self, now: UnixTime) -> bool {
         self.revoked.is_none() && now < self.until
     }
+}
+
+/// A CA whose certificates' status is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Published {
+    /// Members' and lists' certificates.
+    Members,
+    /// The services'.
+    Services,
+}
+
+impl Published {
+    /// All of them.
+    pub(crate) const ALL: [Self; 2] = [Self::Members, Self::Services];
+
+    /// The CA's name: of its files, and in URLs.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Members => "members",
+            Self::Services => "services",
+        }
+    }
+
+    /// The one with this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.name() == name)
+    }
+
+    /// The one that publishes the status of this certificate; none for another CA's, and for memberships (RFC 9608).
+    pub(crate) const fn of(certificate: &Certificate) -> Option<Self> {
+        match certificate.holder {
+            _ if certificate.foreign.is_some() => None,
+            Holder::Member { .. } | Holder::Group { .. } | Holder::ListSigner { .. } => Some(Self::Members),
+            Holder::Service { .. } => Some(Self::Services),
+            Holder::Membership { .. } => None,
+        }
+    }
+
+    /// Begins the keys of its rows.
+    pub(crate) const fn octet(self) -> u8 {
+        match self {
+            Self::Members => 0,
+            Self::Services => 1,
+        }
+    }
+}
+
+/// That a certificate was revoked, as its CA publishes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Revocation {
+    /// The certificate.
+    pub(crate) serial: Serial,
+    /// When.
+    pub(crate) at: UnixTime,
+    /// Why.
+    pub(crate) reason: RevocationReason,
+    /// The certificate's notAfter.
+    pub(crate) until: UnixTime,
 }
 
 /// A group with its list.

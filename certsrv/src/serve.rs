@@ -10,6 +10,7 @@ use crate::init::{load_feed_key, lock};
 use crate::layout::Layout;
 use crate::notices::{self, Post, Smarthost};
 use crate::registry::Registry;
+use crate::revocation::{self, RevocationState};
 use crate::saml::{LoginMetrics, Saml};
 use crate::session::Sessions;
 use crate::snapshot::Snapshots;
@@ -45,6 +46,7 @@ pub(crate) async fn open(
     let (members_ca, memberships_ca, services_ca) = (members_ca?, memberships_ca?, services_ca?);
     let imports = Imports::load(config.import_roots.as_deref())?;
     let identity = identity::load(&layout, &config, &services_ca, &root, &audit).await?;
+    let revocation = RevocationState::open(&layout, &config, (&members_ca, &services_ca), &audit).await?;
     let at = layout.clone();
     let registry = tokio::task::spawn_blocking(move || Registry::open(&at, key, audit)).await??;
     let metrics = Metrics::new()?;
@@ -57,6 +59,7 @@ pub(crate) async fn open(
         members_ca,
         memberships_ca,
         services_ca,
+        revocation,
         root,
         pin: identity.pin()?,
         hashing: Arc::new(Semaphore::new(HASHING)),
@@ -93,21 +96,25 @@ pub(crate) async fn serve(config: Config) -> Result<(), StartError> {
     let smarthost = app.config.mail.as_ref().map(Smarthost::new).transpose().map_err(|e| format!("mail: {e}"))?;
     let acceptor = acceptor(&identity, clients(&app))?;
     let https = sockets.tcp("https", Some(&app.config.listen))?.ok_or("no socket to listen on")?;
+    let plain = sockets.tcp("http", Some(&app.config.publish_listen))?.ok_or("no socket to publish on")?;
     let socket = sockets.unix("admin", Some(&app.config.admin_socket), 0o600)?.ok_or("no admin socket")?;
-    events::listening(&https.local_addr()?.to_string());
+    events::listening(&https.local_addr()?.to_string(), &plain.local_addr()?.to_string());
     let mail = tokio::spawn(notices::run(Arc::clone(&app), smarthost));
     status::warnings(&app.config).iter().for_each(|text| events::warning(text));
     let sweep = tokio::spawn(revoke::sweep(Arc::clone(&app)));
     let watch = tokio::spawn(watch::run(Arc::clone(&app)));
+    let publisher = tokio::spawn(revocation::publish(Arc::clone(&app)));
     let at = Arc::clone(&app);
     shutdown::ready(move || at.registry.working());
     tokio::join!(
         http::serve_tls(https, acceptor, router::https(&app), stop.clone()),
+        http::serve_plain(plain, router::plain(&app), stop.clone()),
         admin::serve(socket, router::admin(&app), stop),
     );
     sweep.await?;
     watch.await?;
     mail.await?;
+    publisher.await?;
     Ok(())
 }
 

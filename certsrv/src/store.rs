@@ -7,7 +7,8 @@ mod groups;
 use crate::cert::serial::Serial;
 use crate::change::Change;
 use crate::rows::{
-    Account, Applied, Certificate, Group, GroupKey, Member, Notice, NoticeRow, Pin, PostingRow, Request, TokenRow,
+    Account, Applied, Certificate, Group, GroupKey, Member, Notice, NoticeRow, Pin, PostingRow, Published, Request,
+    Revocation, TokenRow,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::{RawValue, to_raw_value};
@@ -62,6 +63,11 @@ const LIST_SIGNERS: Table = Table(28);
 const WARNED: Table = Table(29);
 /// Folded address ‖ 0 ‖ digest → [`PostingRow`].
 const POSTING_TOKENS: Table = Table(30);
+
+/// CA ‖ serial number → [`Revocation`].
+const REVOKED: Table = Table(31);
+/// CA → how many revocations there were, changed reasons included.
+const REVOCATIONS: Table = Table(32);
 
 /// A change with what it tells the two consumers.
 pub(crate) struct Told {
@@ -316,6 +322,39 @@ impl<'a> Tx<'a> {
         self.scan(OUTBOX, &[])
     }
 
+    /// The revocation of this certificate.
+    pub(crate) fn revocation(&self, by: Published, serial: &Serial) -> Result<Option<Revocation>, StoreError> {
+        self.get(REVOKED, &revoked_key(by, serial))
+    }
+
+    /// Every revoked certificate of a CA, by serial number.
+    pub(crate) fn revoked(&self, by: Published) -> Result<Vec<Revocation>, StoreError> {
+        self.scan(REVOKED, &[by.octet()])
+    }
+
+    /// How many revocations there were under a CA: another number, another CRL.
+    pub(crate) fn revocations(&self, by: Published) -> Result<u64, StoreError> {
+        Ok(self.get(REVOCATIONS, &[by.octet()])?.unwrap_or_default())
+    }
+
+    pub(crate) fn put_revocation(&mut self, by: Published, row: &Revocation) -> Result<(), StoreError> {
+        let count = self.revocations(by)? + 1;
+        self.put(REVOCATIONS, &[by.octet()], &count)?;
+        self.put(REVOKED, &revoked_key(by, &row.serial), row)
+    }
+
+    /// The serial number of every certificate that is in force at `now`.
+    pub(crate) fn live_certificates(&self, now: UnixTime) -> Result<Vec<(Serial, Published)>, StoreError> {
+        let mut found = Vec::new();
+        for row in self.store.scan::<Certificate>(CERTIFICATES, &[]) {
+            let (_, row) = row?;
+            if row.live(now) {
+                found.extend(Published::of(&row).map(|by| (row.serial, by)));
+            }
+        }
+        Ok(found)
+    }
+
     pub(crate) fn put_end(&mut self, until: UnixTime, serial: &Serial) -> Result<(), StoreError> {
         self.put(ENDS, &end_key(until, serial), serial)
     }
@@ -447,6 +486,10 @@ fn member_key(group: &GroupId, address: &MailAddress) -> Vec<u8> {
 
 fn membership_key(address: &MailAddress, group: &GroupId) -> Vec<u8> {
     [address.folded().as_bytes(), &[0], group.octets()].concat()
+}
+
+fn revoked_key(by: Published, serial: &Serial) -> Vec<u8> {
+    [&[by.octet()], serial.octets().as_slice()].concat()
 }
 
 fn token_end_key(expires: UnixTime, digest: &Digest) -> Vec<u8> {

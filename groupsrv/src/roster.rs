@@ -290,7 +290,7 @@ impl Page<'_> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use twinseal_proto::encoding::{B64};
+    use twinseal_proto::encoding::B64;
     use twinseal_proto::feed::RevokedMembership;
     use twinseal_proto::ids::FeedId;
     use twinseal_proto::time::UnixTime;

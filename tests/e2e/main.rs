@@ -16,6 +16,7 @@ mod matrix;
 mod notices;
 mod outage;
 mod refusals;
+mod revocation;
 mod saml;
 mod support;
 mod tools;

@@ -95,6 +95,11 @@ fn intake() {
 }
 
 #[test]
+fn ocsp_request() {
+    run("OCSP request", &seeds::ocsp_requests(), targets::ocsp_request);
+}
+
+#[test]
 fn calls() {
     run("calls", &seeds::calls(), targets::calls);
 }

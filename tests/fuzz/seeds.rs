@@ -1,6 +1,11 @@
 //! What the mutations begin with.
 
+use openssl::hash::MessageDigest;
+use openssl::ocsp::{OcspCertId, OcspRequest};
+use openssl::x509::X509;
 use std::path::Path;
+use twinseal_proto::cms::der::{self, Oid, Tag};
+use twinseal_proto::cms::labels::SHA1;
 
 /// The CMS vectors: every file below tests/vectors, as octets.
 pub(crate) fn messages() -> Vec<Vec<u8>> {
@@ -81,4 +86,35 @@ pub(crate) fn calls() -> Vec<Vec<u8>> {
     .iter()
     .map(|text| text.as_bytes().to_vec())
     .collect()
+}
+
+/// Questions as OpenSSL asks them, with both hashes, about one certificate and about two, with and without a nonce.
+pub(crate) fn ocsp_requests() -> Vec<Vec<u8>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/keys");
+    let certificate = |name: &str| X509::from_pem(&std::fs::read(root.join(name)).unwrap()).unwrap();
+    let (one, two) = (certificate("p256.pem"), certificate("rsa2048.pem"));
+    let mut found = Vec::new();
+    for digest in [MessageDigest::sha1(), MessageDigest::sha256()] {
+        for asked in [&[&one][..], &[&two, &one]] {
+            let mut request = OcspRequest::new().unwrap();
+            for certificate in asked {
+                request.add_id(OcspCertId::from_cert(digest, certificate, &two).unwrap()).unwrap();
+            }
+            found.push(request.to_der().unwrap());
+        }
+    }
+    let algorithm = der::sequence(&[&der::object_id(SHA1), der::NULL]);
+    let hash = der::octet_string(&[1; 20]);
+    let id = der::sequence(&[&algorithm, &hash, &hash, &der::small(7)]);
+    // id-pkix-ocsp-nonce (RFC 9654).
+    let nonce = der::object_id(Oid::new(b"\x2b\x06\x01\x05\x05\x07\x30\x01\x02"));
+    let extension = der::sequence(&[&der::sequence(&[&nonce, &der::octet_string(&der::octet_string(&[2; 32]))])]);
+    let extensions = der::tlv(Tag::context_constructed(2), &[&extension]);
+    let list = der::sequence(&[&der::sequence(&[&id])]);
+    found.push(der::sequence(&[&der::sequence(&[&list, &extensions])]));
+    assert!(
+        found.iter().all(|seed| twinseal_certsrv::revocation::request::read(seed).is_ok()),
+        "seeds are well-formed"
+    );
+    found
 }

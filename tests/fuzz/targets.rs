@@ -1,6 +1,7 @@
 //! One function a parser: it must not panic, and what it takes it must take consistently.
 
 use openssl::pkey::PKey;
+use twinseal_certsrv::revocation::request;
 use twinseal_exploder::intake::Intake;
 use twinseal_exploder::smtp::reply::Reply;
 use twinseal_exploder::smtp::session::{Action, Session, Settings};
@@ -96,6 +97,18 @@ pub(crate) fn intake(octets: &[u8]) {
         intake.finish().map(|(_, body)| body).map_err(|e| e.to_string())
     };
     assert_eq!(take(7), take(octets.len().max(1)));
+}
+
+/// What is asked lies in the request, in an INTEGER and in OCTET STRINGs as it was written.
+pub(crate) fn ocsp_request(octets: &[u8]) {
+    let Ok(asked) = request::read(octets) else { return };
+    assert!(octets.len() <= request::MAX_REQUEST && !asked.serial.is_empty());
+    for field in [asked.issuer_name, asked.issuer_key, asked.serial] {
+        let within = octets.as_ptr_range();
+        assert!(field.is_empty() || within.contains(&field.as_ptr()), "not of the request");
+    }
+    assert_eq!(request::read(octets), Ok(asked));
+    assert!(request::read(&[octets, &[0]].concat()).is_err(), "octets after the end");
 }
 
 /// Bodies of calls, feed entries and identifiers.

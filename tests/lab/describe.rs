@@ -24,9 +24,9 @@ pub struct Lab {
     pub groupsrv: String,
     /// The exploder's health and metrics.
     pub exploder_http: String,
-    /// OCSP responder.
+    /// OCSP responder for members' and lists' certificates.
     pub ocsp: String,
-    /// Certificate revocation list.
+    /// Certificate revocation list of members' and lists' certificates.
     pub crl: String,
     /// The members' web page.
     pub web: String,

@@ -111,6 +111,7 @@ pub const LIST: &str = "team@lists.test";
 
 struct Ports {
     certsrv: TcpListener,
+    publish: TcpListener,
     groupsrv: TcpListener,
     metrics: TcpListener,
     smtp: TcpListener,
@@ -128,14 +129,16 @@ pub fn prepare(args: &UpArgs) -> Result<Running> {
     let programs = std::env::current_exe()?.parent().context("no directory of programs")?.to_owned();
     let sockets = tempfile::Builder::new().prefix("twinseal-").tempdir()?;
     let bind = || TcpListener::bind("127.0.0.1:0");
-    let (ports, smarthost) =
-        (Ports { certsrv: bind()?, groupsrv: bind()?, metrics: bind()?, smtp: bind()?, http: bind()? }, bind()?);
+    let ports =
+        Ports { certsrv: bind()?, publish: bind()?, groupsrv: bind()?, metrics: bind()?, smtp: bind()?, http: bind()? };
+    let smarthost = bind()?;
     let url = |listener: &TcpListener| listener.local_addr().map(|a| format!("https://{a}"));
     let (certsrv, groupsrv) = (url(&ports.certsrv)?, url(&ports.groupsrv)?);
     let smtp = ports.smtp.local_addr()?.to_string();
     let state = Three { exploder: dir.join("exploder"), groupsrv: dir.join("groupsrv"), certsrv: dir.join("certsrv") };
     let smarthost_address = smarthost.local_addr()?.to_string();
-    configure(&dir, &state, &certsrv, &groupsrv, &smarthost_address)?;
+    let public = format!("http://{}", ports.publish.local_addr()?);
+    configure(&dir, &state, (&certsrv, &public), &groupsrv, &smarthost_address)?;
     if args.mail {
         configure_mail(&dir, &certsrv, &smarthost_address)?;
     }
@@ -147,8 +150,8 @@ pub fn prepare(args: &UpArgs) -> Result<Running> {
         certsrv,
         groupsrv,
         exploder_http: url(&ports.http)?,
-        ocsp: String::new(),
-        crl: String::new(),
+        ocsp: format!("{public}/ocsp/members"),
+        crl: format!("{public}/crl/members.crl"),
         web: String::new(),
         ca: dir.join("ca.pem"),
         group_cert: dir.join("group.pem"),
@@ -183,18 +186,25 @@ fn daemons(programs: &Path, dir: &Path, sockets: &Path, ports: Ports) -> Result<
         Ok(Daemon::new(name, programs, dir, admin, all))
     };
     Ok([
-        make("certsrv", vec![("https", ports.certsrv.into())])?,
+        make("certsrv", vec![("https", ports.certsrv.into()), ("http", ports.publish.into())])?,
         make("groupsrv", vec![("https", ports.groupsrv.into()), ("metrics", ports.metrics.into())])?,
         make("exploder", vec![("smtp", ports.smtp.into()), ("http", ports.http.into())])?,
     ])
 }
 
-fn configure(dir: &Path, state: &Three<PathBuf>, certsrv: &str, groupsrv: &str, smarthost: &str) -> Result<()> {
+fn configure(
+    dir: &Path,
+    state: &Three<PathBuf>,
+    (certsrv, public): (&str, &str),
+    groupsrv: &str,
+    smarthost: &str,
+) -> Result<()> {
     let text = |path: &Path| path.display().to_string();
     fs::write(
         dir.join("certsrv.toml"),
         format!(
-            "state = {:?}\nnames = [\"127.0.0.1\"]\nevaluation = true\npassword_memory_kib = 1024\n",
+            "state = {:?}\nnames = [\"127.0.0.1\"]\npublic_url = {public:?}\nevaluation = true\n\
+             password_memory_kib = 1024\n",
             text(&state.certsrv)
         ),
     )?;

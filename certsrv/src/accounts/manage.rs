@@ -96,7 +96,7 @@ fn remove_one(tx: &mut Tx<'_>, address: &MailAddress) -> Result<(), Failure> {
     for row in tx.certificates_of(&address)? {
         if row.live(now) {
             let reason = RevocationReason::CessationOfOperation;
-            tx.push(Change::CertificateRevoked { serial: row.serial, reason })?;
+            tx.push(Change::CertificateRevoked { serial: row.serial, reason, at: now })?;
         }
     }
     for request in tx.requests_of(&address)? {

@@ -1,6 +1,7 @@
 //! Steps 4 and 6: a certificate is prepared (written out and linted) and, after it was recorded, signed. A
 //! [`Prepared`] is used up by signing it, and only the CA that made it signs it.
 
+use super::crl;
 use super::lint::{self, LintError};
 use super::profile::Profile;
 use super::serial::Serial;
@@ -72,6 +73,12 @@ pub(crate) struct Prepared {
     pub(crate) tbs: Vec<u8>,
     /// notAfter.
     pub(crate) until: UnixTime,
+    key_id: Vec<u8>,
+}
+
+/// A revocation list that lacks nothing but the signature. Not `Clone`: it is signed once.
+pub(crate) struct PreparedList {
+    tbs: Vec<u8>,
     key_id: Vec<u8>,
 }
 
@@ -159,8 +166,7 @@ impl Ca {
         let life = profile.hours.map_or(seconds(days), |hours| u64::from(hours) * 3600);
         let until = now.plus(life).min(self.until);
         let validity = Validity { from: UnixTime(now.0.saturating_sub(BACKDATED)), until };
-        let issuer = Issuer { name: &self.name, key_id: &self.key_id, algorithm: self.algorithm };
-        let tbs = tbs::encode(profile, &serial, validity, spki, issuer);
+        let tbs = tbs::encode(profile, &serial, validity, spki, self.issuer());
         lint::check(&assemble(&tbs, self.algorithm, &[]), profile, &self.certificate)?;
         Ok(Prepared { serial, tbs, until, key_id: self.key_id.clone() })
     }
@@ -171,6 +177,32 @@ impl Ca {
             return Err(CaError::OtherCa);
         }
         sign(&*self.key, self.algorithm, &prepared.tbs)
+    }
+
+    /// Writes out a revocation list; its nextUpdate is never after the CA's own end.
+    pub(crate) fn prepare_list(&self, list: crl::List<'_>) -> Result<PreparedList, CaError> {
+        if self.until <= list.this_update {
+            return Err(CaError::Ended);
+        }
+        let list = crl::List { next_update: list.next_update.min(self.until), ..list };
+        Ok(PreparedList { tbs: crl::encode(&list, self.issuer()), key_id: self.key_id.clone() })
+    }
+
+    /// Signs a revocation list. Returns the DER CertificateList.
+    pub(crate) fn sign_list(&self, prepared: PreparedList) -> Result<Vec<u8>, CaError> {
+        if prepared.key_id != self.key_id {
+            return Err(CaError::OtherCa);
+        }
+        Ok(sign(&*self.key, self.algorithm, &prepared.tbs)?)
+    }
+
+    /// notAfter of the CA's certificate.
+    pub(crate) const fn until(&self) -> UnixTime {
+        self.until
+    }
+
+    fn issuer(&self) -> Issuer<'_> {
+        Issuer { name: &self.name, key_id: &self.key_id, algorithm: self.algorithm }
     }
 }
 

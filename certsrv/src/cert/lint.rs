@@ -1,15 +1,31 @@
 //! The lint: reads back every certificate before it is signed, by OpenSSL's parser and by its own, and compares it with
 //! its profile and with rules that hold for all (RFC 5280, RFC 8550 section 4.4).
 
+mod status;
+
 use super::good_key::{self, KeyKind};
 use super::labels;
-use super::profile::{AltName, Profile, Usage};
+use super::profile::{AltName, Profile, StatusSource, Usage};
 use openssl::x509::{X509, X509ExtendedKeyUsage, X509KeyUsage, X509Ref};
 use twinseal_proto::cms::certificate::CertificateKey;
 use twinseal_proto::cms::der::{self, DerError, Fault, Oid, Reader, Tag};
 
 /// Longest life of a certificate that is not a CA's, in days.
 const MAX_DAYS: i32 = 825;
+
+/// Every extension that a profile may ask for.
+const KNOWN: [Oid<'static>; 10] = [
+    labels::AUTHORITY_INFO_ACCESS,
+    labels::AUTHORITY_KEY_ID,
+    labels::BASIC_CONSTRAINTS,
+    labels::CRL_DISTRIBUTION_POINTS,
+    labels::EXTENDED_KEY_USAGE,
+    labels::KEY_USAGE,
+    labels::NO_REV_AVAIL,
+    labels::OCSP_NO_CHECK,
+    labels::SUBJECT_ALT_NAME,
+    labels::SUBJECT_KEY_ID,
+];
 
 /// What is wrong with the certificate: a fault of ours, never of the requester's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,7 +53,7 @@ pub(crate) fn check(der: &[u8], profile: &Profile, issuer: &X509Ref) -> Result<(
     let again = certificate.to_der().map_err(|_| LintError::Unreadable)?;
     let extensions = extensions(der)?;
     let key = CertificateKey::read(der)?;
-    let rules: [(bool, &'static str); 13] = [
+    let rules: [(bool, &'static str); 15] = [
         (again == der, "the encoding is not DER"),
         (certificate.version() == 2, "the version is not 3"),
         (serial(&certificate), "the serial number is not positive with 16 octets"),
@@ -58,6 +74,8 @@ pub(crate) fn check(der: &[u8], profile: &Profile, issuer: &X509Ref) -> Result<(
         (purposes(&certificate, &extensions, profile), "the extended key usage is not the profile's"),
         (short_lived(&certificate, &extensions, profile), "what is said about revocation is not the profile's"),
         (constraints(&certificate, &extensions, profile), "the basic constraints are not the profile's"),
+        (extensions.iter().all(|extension| KNOWN.contains(&extension.id)), "there is an extension that no profile has"),
+        (status::told(&extensions, &profile.status), "where the status is found is not the profile's"),
     ];
     rules.iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, rule)| Err(LintError::Field(rule)))
 }
@@ -133,7 +151,9 @@ fn names(certificate: &X509Ref, profile: &Profile) -> bool {
     let found = certificate.subject_alt_names();
     let read: Vec<Option<AltName>> = found.iter().flatten().map(alternative).collect();
     let wanted: Vec<Option<AltName>> = profile.names.iter().cloned().map(Some).collect();
-    read == wanted && (profile.ca.is_some() == wanted.is_empty())
+    // Only what nobody looks up by name has none: CAs and their OCSP responders.
+    let nameless = profile.ca.is_some() || profile.status == StatusSource::NotChecked;
+    read == wanted && (nameless == wanted.is_empty())
 }
 
 fn alternative(name: &openssl::x509::GeneralNameRef) -> Option<AltName> {

@@ -50,12 +50,41 @@ impl Usage {
     }
 }
 
+/// How whoever relies on the certificate learns whether it was revoked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum StatusSource {
+    /// The certificate does not say.
+    Untold,
+    /// At these places.
+    Told(Pointers),
+    /// Nobody asks: an OCSP responder's own (RFC 6960 section 4.2.2.2.1).
+    NotChecked,
+}
+
+/// Where a certificate's status is published: absolute URLs, ASCII.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pointers {
+    /// The CRL (RFC 5280 section 4.2.1.13).
+    pub(crate) crl: String,
+    /// What else the issuer has to offer; none for a CA's certificate.
+    pub(crate) access: Option<Access>,
+}
+
+/// The authority information access extension (RFC 5280 section 4.2.2.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Access {
+    /// The OCSP responder.
+    pub(crate) ocsp: String,
+    /// The issuer's certificate, DER.
+    pub(crate) issuer: String,
+}
+
 /// What a certificate says, apart from key, issuer, number and dates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Profile {
     /// The subject's only attribute.
     pub(crate) common_name: String,
-    /// subjectAltName; none for a CA.
+    /// subjectAltName; none for a CA and for an OCSP responder.
     pub(crate) names: Vec<AltName>,
     /// keyUsage, always critical.
     pub(crate) usage: Usage,
@@ -65,6 +94,8 @@ pub(crate) struct Profile {
     pub(crate) ca: Option<u8>,
     /// Its life in hours, where that is short enough for no revocation information (RFC 9608); it says so then.
     pub(crate) hours: Option<u32>,
+    /// Where its status is found.
+    pub(crate) status: StatusSource,
 }
 
 impl Profile {
@@ -79,7 +110,15 @@ impl Profile {
     }
 
     const fn authority(common_name: String, path_length: u8) -> Self {
-        Self { common_name, names: Vec::new(), usage: Usage::CA, purposes: &[], ca: Some(path_length), hours: None }
+        Self {
+            common_name,
+            names: Vec::new(),
+            usage: Usage::CA,
+            purposes: &[],
+            ca: Some(path_length),
+            hours: None,
+            status: StatusSource::Untold,
+        }
     }
 
     /// A member's S/MIME certificate: one key that signs and that messages are encrypted to.
@@ -107,6 +146,7 @@ impl Profile {
             purposes: &[labels::CLIENT_AUTH, labels::LIST_MEMBERSHIP],
             ca: None,
             hours: Some(hours),
+            status: StatusSource::Untold,
         }
     }
 
@@ -140,6 +180,7 @@ impl Profile {
             purposes: &[labels::EMAIL_PROTECTION],
             ca: None,
             hours: None,
+            status: StatusSource::Untold,
         }
     }
 
@@ -152,7 +193,27 @@ impl Profile {
             purposes: &[labels::SERVER_AUTH, labels::CLIENT_AUTH],
             ca: None,
             hours: None,
+            status: StatusSource::Untold,
         }
+    }
+
+    /// The certificate of the key that answers about one CA's certificates (RFC 6960 section 4.2.2.2).
+    pub(crate) fn ocsp_responder(ca_name: &str, purpose: &str) -> Self {
+        Self {
+            common_name: format!("{ca_name} {purpose} OCSP responder"),
+            names: Vec::new(),
+            usage: Usage::SIGN,
+            purposes: &[labels::OCSP_SIGNING],
+            ca: None,
+            hours: None,
+            status: StatusSource::NotChecked,
+        }
+    }
+
+    /// The same, with where its status is found; `None` leaves it unsaid.
+    pub(crate) fn told(mut self, pointers: Option<Pointers>) -> Self {
+        self.status = pointers.map_or(StatusSource::Untold, StatusSource::Told);
+        self
     }
 }
 

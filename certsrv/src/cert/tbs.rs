@@ -2,7 +2,7 @@
 //! before the key is used is then exactly what the key signs.
 
 use super::labels;
-use super::profile::{AltName, Profile, Usage};
+use super::profile::{AltName, Pointers, Profile, StatusSource, Usage};
 use super::serial::Serial;
 use std::net::IpAddr;
 use time::OffsetDateTime;
@@ -14,6 +14,8 @@ use twinseal_proto::time::UnixTime;
 const UTF8: Tag = Tag(0x0c);
 /// UTCTime and GeneralizedTime.
 const TIMES: (Tag, Tag) = (Tag(0x17), Tag(0x18));
+/// The form of a GeneralName that is a URI.
+const URI: Tag = Tag::context(6);
 
 /// How a CA signs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,17 +94,28 @@ pub(crate) fn key_id(spki: &[u8]) -> [u8; 20] {
     std::array::from_fn(|i| digest.get(i).copied().unwrap_or_default())
 }
 
-/// A DER Time (RFC 5280 section 4.1.2.5); CMS has the same rule (RFC 5652 section 11.3).
+/// A Time (RFC 5280 section 4.1.2.5): UTCTime through 2049, GeneralizedTime from 2050 on.
 pub(crate) fn time(at: UnixTime) -> Vec<u8> {
+    let (year, rest) = civil(at);
+    if year < 2050 {
+        der::tlv(TIMES.0, &[format!("{:02}{rest}", year.rem_euclid(100)).as_bytes()])
+    } else {
+        generalized_time(at)
+    }
+}
+
+/// A GeneralizedTime to the second: the only form of OCSP (RFC 6960 section 4.2.2.1).
+pub(crate) fn generalized_time(at: UnixTime) -> Vec<u8> {
+    let (year, rest) = civil(at);
+    der::tlv(TIMES.1, &[format!("{year:04}{rest}").as_bytes()])
+}
+
+/// The year, and month to second as both forms write them.
+fn civil(at: UnixTime) -> (i32, String) {
     let seconds = i64::try_from(at.0).unwrap_or(i64::MAX);
     let t = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let rest = format!("{:02}{:02}{:02}{:02}{:02}Z", u8::from(t.month()), t.day(), t.hour(), t.minute(), t.second());
-    // RFC 5280 section 4.1.2.5: UTCTime through 2049, GeneralizedTime from 2050 on.
-    if t.year() < 2050 {
-        der::tlv(TIMES.0, &[format!("{:02}{rest}", t.year().rem_euclid(100)).as_bytes()])
-    } else {
-        der::tlv(TIMES.1, &[format!("{:04}{rest}", t.year()).as_bytes()])
-    }
+    (t.year(), rest)
 }
 
 fn extensions(profile: &Profile, spki: &[u8], issuer_key_id: &[u8]) -> Vec<u8> {
@@ -110,7 +123,7 @@ fn extensions(profile: &Profile, spki: &[u8], issuer_key_id: &[u8]) -> Vec<u8> {
         extension(labels::BASIC_CONSTRAINTS, true, &basic_constraints(profile.ca)),
         extension(labels::KEY_USAGE, true, &key_usage(profile.usage)),
         extension(labels::SUBJECT_KEY_ID, false, &der::octet_string(&key_id(spki))),
-        extension(labels::AUTHORITY_KEY_ID, false, &der::sequence(&[&der::tlv(Tag::context(0), &[issuer_key_id])])),
+        authority_key_id(issuer_key_id),
     ];
     if !profile.purposes.is_empty() {
         let purposes: Vec<u8> = profile.purposes.iter().flat_map(|p| der::object_id(*p)).collect();
@@ -124,10 +137,36 @@ fn extensions(profile: &Profile, spki: &[u8], issuer_key_id: &[u8]) -> Vec<u8> {
         // RFC 9608 section 2: NULL, and nothing that says where to ask.
         all.push(extension(labels::NO_REV_AVAIL, false, der::NULL));
     }
+    match &profile.status {
+        StatusSource::Untold => {}
+        StatusSource::Told(pointers) => all.extend(told(pointers)),
+        StatusSource::NotChecked => all.push(extension(labels::OCSP_NO_CHECK, false, der::NULL)),
+    }
     der::sequence(&[&all.concat()])
 }
 
-fn extension(id: Oid<'_>, critical: bool, value: &[u8]) -> Vec<u8> {
+/// The authority key identifier extension, of a certificate or of a CRL.
+pub(crate) fn authority_key_id(issuer_key_id: &[u8]) -> Vec<u8> {
+    extension(labels::AUTHORITY_KEY_ID, false, &der::sequence(&[&der::tlv(Tag::context(0), &[issuer_key_id])]))
+}
+
+/// Where the status is found: one distribution point with one URI, and the two access methods.
+fn told(pointers: &Pointers) -> Vec<Vec<u8>> {
+    let uri = |text: &str| der::tlv(URI, &[text.as_bytes()]);
+    // fullName is [0] of the distribution point's name, which is [0] of the distribution point.
+    let inner = der::tlv(Tag::context_constructed(0), &[&uri(&pointers.crl)]);
+    let point = der::sequence(&[&der::tlv(Tag::context_constructed(0), &[&inner])]);
+    let mut all = vec![extension(labels::CRL_DISTRIBUTION_POINTS, false, &der::sequence(&[&point]))];
+    if let Some(access) = &pointers.access {
+        let way = |method, at: &str| der::sequence(&[&der::object_id(method), &uri(at)]);
+        let ways = [way(labels::ACCESS_OCSP, &access.ocsp), way(labels::ACCESS_CA_ISSUERS, &access.issuer)];
+        all.push(extension(labels::AUTHORITY_INFO_ACCESS, false, &der::sequence(&[&ways.concat()])));
+    }
+    all
+}
+
+/// An Extension; `critical FALSE` is the default and left out.
+pub(crate) fn extension(id: Oid<'_>, critical: bool, value: &[u8]) -> Vec<u8> {
     let flag: &[u8] = if critical { &[0x01, 0x01, 0xff] } else { &[] };
     der::sequence(&[&der::object_id(id), flag, &der::octet_string(value)])
 }

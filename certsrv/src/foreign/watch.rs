@@ -79,7 +79,7 @@ async fn ask_one(app: &Arc<App>, serial: Serial, fetcher: &mut Fetcher, now: Uni
 /// A compromised key is not certified here either.
 fn revoke(tx: &mut Tx<'_>, serial: Serial, reason: RevocationReason) -> Result<(), Failure> {
     let Some(row) = tx.certificate(&serial)?.filter(|row| row.revoked.is_none()) else { return Ok(()) };
-    tx.push(Change::CertificateRevoked { serial, reason })?;
+    tx.push(Change::CertificateRevoked { serial, reason, at: UnixTime::now() })?;
     if let Holder::Member { address } = &row.holder {
         members::suspend_memberships(tx, address, serial)?;
     }

@@ -17,5 +17,6 @@ mod membership;
 mod notices;
 mod posting;
 mod rebuild;
+mod revocation;
 mod services;
 mod smarthost;

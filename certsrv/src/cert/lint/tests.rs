@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 use super::*;
 use crate::cert::ca::Ca;
+use crate::cert::profile::{Access, Pointers};
 use crate::cert::serial::Serial;
 use crate::cert::tbs::{self, Issuer, SignatureAlgorithm, Validity};
 use crate::rows::KeyUse;
@@ -120,4 +121,56 @@ fn a_weak_key_and_a_foreign_issuer_are_found() {
     let profile = member(KeyKind::Ec);
     let prepared = other.prepare(&profile, &spki, Serial::from_random([3; 16]), now(), 365).unwrap();
     assert!(matches!(case.check(&prepared.tbs, &profile), Err(LintError::Field(text)) if text.contains("issuer")));
+}
+
+fn pointers() -> Pointers {
+    let access = Access { ocsp: "http://pki.test/ocsp/x".into(), issuer: "http://pki.test/ca/x.cer".into() };
+    Pointers { crl: "http://pki.test/crl/x.crl".into(), access: Some(access) }
+}
+
+#[test]
+fn where_the_status_is_found_is_what_the_profile_says_octet_by_octet() {
+    let case = Case::new();
+    let told = |edit: fn(&mut Pointers)| {
+        let mut pointers = pointers();
+        edit(&mut pointers);
+        member(KeyKind::Ec).told(Some(pointers))
+    };
+    let wanted = told(|_| {});
+    let root_only = Profile::sub_ca("Test", "x").told(Some(Pointers { access: None, ..pointers() }));
+    for profile in [&wanted, &root_only, &Profile::ocsp_responder("Test", "members")] {
+        assert_eq!(case.verdict(profile, profile, 30), Ok(()), "{profile:?}");
+    }
+    let table = [
+        member(KeyKind::Ec),
+        Profile { status: StatusSource::NotChecked, ..wanted.clone() },
+        told(|p| p.crl.push('/')),
+        told(|p| p.access = None),
+        told(|p| p.access.as_mut().unwrap().ocsp = "http://pki.test/ocsp/y".into()),
+        told(|p| p.access.as_mut().unwrap().issuer.clear()),
+    ];
+    for written in table {
+        let verdict = case.verdict(&written, &wanted, 30);
+        assert!(matches!(verdict, Err(LintError::Field(text)) if text.contains("status")), "{written:?}: {verdict:?}");
+        let verdict = case.verdict(&wanted, &written, 30);
+        assert!(verdict.is_err(), "{written:?}");
+    }
+    for bad in ["https://pki.test/crl/x.crl", "http://pki.test/crl/x y.crl"] {
+        let mut pointers = pointers();
+        pointers.crl = bad.into();
+        let profile = member(KeyKind::Ec).told(Some(pointers));
+        assert!(case.verdict(&profile, &profile, 30).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn openssl_reads_the_same_places() {
+    let case = Case::new();
+    let profile = member(KeyKind::Ec).told(Some(pointers()));
+    let prepared = case.ca.prepare(&profile, &case.spki, Serial::from_random([2; 16]), now(), 30).unwrap();
+    let certificate = X509::from_der(&case.ca.issue(prepared).unwrap()).unwrap();
+    let points = certificate.crl_distribution_points().unwrap();
+    let names = points[0].distpoint().unwrap().fullname().unwrap();
+    assert_eq!(names[0].uri(), Some("http://pki.test/crl/x.crl"));
+    assert_eq!(certificate.ocsp_responders().unwrap()[0].to_string(), "http://pki.test/ocsp/x");
 }

@@ -37,6 +37,8 @@ use twinseal_svc::{admin, durable, http};
 pub(super) struct Running {
     pub(super) app: Arc<App>,
     pub(super) url: String,
+    /// Address of the plain HTTP listener.
+    pub(super) http: String,
     admin: PathBuf,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
@@ -64,6 +66,7 @@ pub(super) fn config(dir: &TempDir) -> Config {
         admin_socket: dir.path().join("admin.sock"),
         names: vec!["127.0.0.1".into(), "certsrv.test".into()],
         evaluation: true,
+        public_url: "http://pki.test".into(),
         password_memory_kib: 64,
         ..Config::default()
     }
@@ -90,15 +93,18 @@ impl Running {
         let tls = acceptor(&identity, clients(&app)).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://{}", listener.local_addr().unwrap());
+        let plain = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = plain.local_addr().unwrap().to_string();
         let admin = dir.path().join("admin.sock");
         let _ = std::fs::remove_file(&admin);
         let socket = tokio::net::UnixListener::bind(&admin).unwrap();
         let tasks = vec![
             tokio::spawn(notices::run(Arc::clone(&app), smarthost)),
             tokio::spawn(http::serve_tls(listener, tls, router::https(&app), stop.clone())),
+            tokio::spawn(http::serve_plain(plain, router::plain(&app), stop.clone())),
             tokio::spawn(admin::serve(socket, router::admin(&app), stop.clone())),
         ];
-        Self { app, url, admin, stop, tasks, _lock: lock }
+        Self { app, url, http: at, admin, stop, tasks, _lock: lock }
     }
 
     pub(super) async fn stop(self) {
