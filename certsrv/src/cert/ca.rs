@@ -193,7 +193,7 @@ impl Ca {
         if prepared.key_id != self.key_id {
             return Err(CaError::OtherCa);
         }
-        Ok(sign(&*self.key, self.algorithm, &prepared.tbs)?)
+        sign(&*self.key, self.algorithm, &prepared.tbs)
     }
 
     /// notAfter of the CA's certificate.
