@@ -7,6 +7,7 @@ use twinseal_proto::api::Problem;
 use twinseal_proto::api::admin::groupsrv::{
     AllowExploderRequest, AllowedPeers, CreateKeyRequest, CreatedKey, ListedKeys,
 };
+use twinseal_proto::api::admin::rosters::Standing;
 use twinseal_proto::api::admin::{Nothing, Status};
 use twinseal_proto::api::keys::GroupKeys;
 use twinseal_proto::time::UnixTime;
@@ -21,7 +22,13 @@ pub(crate) async fn status(service: Arc<Service>, _: Caller, _: Nothing) -> Resu
         ready: service.is_ready(),
         feed_sequence: service.roster.sequence(),
         lease_seconds: service.lease.left().map(|left| left.as_secs()),
-        warnings: service.warnings.iter().cloned().chain(service.substituted_warning()).collect(),
+        warnings: service
+            .warnings
+            .iter()
+            .cloned()
+            .chain(service.substituted_warning())
+            .chain(service.roster.standings(UnixTime::now()).iter().flat_map(Standing::warnings))
+            .collect(),
     })
 }
 

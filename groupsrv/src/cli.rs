@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use twinseal_proto::api::admin::groupsrv::{
     AllowExploder, AllowExploderRequest, AllowedPeers, CreateKey, CreateKeyRequest, ListKeys,
 };
+use twinseal_proto::api::admin::rosters::{Acknowledge, AcknowledgeRequest, ListRosters, PinGroup, PinGroupRequest};
 use twinseal_proto::api::admin::{GetStatus, Nothing};
 use twinseal_proto::api::keys::{EpochState, KeyAlgorithm};
 use twinseal_proto::encoding::Digest;
@@ -20,6 +21,7 @@ use twinseal_proto::ids::{GroupId, Handle};
 use twinseal_proto::time::UnixTime;
 use twinseal_svc::audit::{self, Audit};
 use twinseal_svc::join::{JoinArgs, join};
+use twinseal_svc::owners::command::{OwnerArgs, OwnerCertificate, text};
 use twinseal_svc::pins::{Peer, Pins};
 use twinseal_svc::tls::Identity;
 use twinseal_svc::{admin, telemetry};
@@ -55,6 +57,11 @@ enum Command {
     Key {
         #[command(subcommand)]
         command: KeyCommand,
+    },
+    /// Groups whose owners sign who reads
+    Group {
+        #[command(subcommand)]
+        command: GroupCommand,
     },
     /// The audit log
     Audit {
@@ -110,6 +117,24 @@ enum Algorithm {
 }
 
 #[derive(Debug, Subcommand)]
+enum GroupCommand {
+    /// Trust a group's first owner: from then on nobody reads whom an owner did not sign for
+    Pin {
+        /// The group's id
+        group: GroupId,
+        #[command(flatten)]
+        owner: OwnerArgs,
+    },
+    /// Show the groups whose rosters are signed, and what was refused
+    List,
+    /// Forget the alarms of a group
+    Acknowledge {
+        /// The group's id
+        group: GroupId,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 enum AuditCommand {
     /// Check that nothing in the log was changed
     Verify,
@@ -160,6 +185,7 @@ async fn run(cli: Cli) -> Result<()> {
         }
         Command::Pin { command } => pins(&config, command, &show).await,
         Command::Key { command } => keys(&config, command, &show).await,
+        Command::Group { command } => groups(&config, command, &show).await,
         Command::Audit { command } => audit_log(&config, &command, &show),
         Command::Status => {
             let status = admin::call::<GetStatus>(&config.admin_socket, &Nothing {}).await?;
@@ -246,6 +272,25 @@ async fn keys(config: &Config, command: KeyCommand, show: &Show) -> Result<()> {
                 }
                 lines.join("\n")
             })
+        }
+    }
+}
+
+async fn groups(config: &Config, command: GroupCommand, show: &Show) -> Result<()> {
+    match command {
+        GroupCommand::Pin { group, owner: OwnerArgs { owner_cert, replace } } => {
+            let certificate = OwnerCertificate::load(&owner_cert)?;
+            let request = PinGroupRequest { group, owner: certificate.key, replace };
+            let standing = admin::call::<PinGroup>(&config.admin_socket, &request).await?;
+            show.value(&standing, || format!("{}\n{}", certificate.text(), text(&standing)))
+        }
+        GroupCommand::List => {
+            let standings = admin::call::<ListRosters>(&config.admin_socket, &Nothing {}).await?;
+            show.value(&standings, || standings.iter().map(text).collect::<Vec<_>>().join("\n"))
+        }
+        GroupCommand::Acknowledge { group } => {
+            let done = admin::call::<Acknowledge>(&config.admin_socket, &AcknowledgeRequest { group }).await?;
+            show.value(&done, || format!("the alarms of {group} are forgotten"))
         }
     }
 }

@@ -16,6 +16,9 @@ pub(crate) enum RebuildError {
     /// The index cannot be written.
     #[error("index")]
     Store(#[from] StoreError),
+    /// A pin cannot be set again.
+    #[error("pin")]
+    Pin(#[from] twinseal_svc::owners::PinError),
     /// A record that verifies but is of a version that this program does not know.
     #[error("an audit record of another version: {0}")]
     Record(#[from] serde_json::Error),
@@ -54,7 +57,11 @@ fn read(json: &str, index: &Index) -> Result<(), RebuildError> {
             index.opened(&identity, message, first_seen)?;
         }
         Event::KeyCreated { key, .. } => index.key_created(&key)?,
-        Event::Expanded { identity: None, .. } | Event::Refused { .. } | Event::ExploderPinned { .. } => {}
+        Event::OwnerPinned { group, owner } => index.pinned(group, owner)?,
+        Event::AlarmsAcknowledged { .. }
+        | Event::Expanded { identity: None, .. }
+        | Event::Refused { .. }
+        | Event::ExploderPinned { .. } => {}
     }
     Ok(())
 }

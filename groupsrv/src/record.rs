@@ -88,6 +88,18 @@ pub(crate) enum Event {
         /// Whether it may call from now on.
         allowed: bool,
     },
+    /// An administrator pinned a group's first owner, in the place of another one if there was one.
+    OwnerPinned {
+        /// The group.
+        group: GroupId,
+        /// SHA-256 of the owner's public key.
+        owner: Digest,
+    },
+    /// An administrator has seen to the alarms of a group.
+    AlarmsAcknowledged {
+        /// The group.
+        group: GroupId,
+    },
 }
 
 /// The calls that are recorded.
@@ -106,6 +118,7 @@ impl Event {
         match self {
             Self::Registered { group, .. } | Self::Expanded { group, .. } | Self::Refused { group, .. } => Some(group),
             Self::KeyCreated { key, .. } => Some(&key.group),
+            Self::OwnerPinned { group, .. } | Self::AlarmsAcknowledged { group } => Some(group),
             Self::ExploderPinned { .. } => None,
         }
     }
@@ -116,7 +129,10 @@ impl Event {
             Self::Registered { message, .. } => message.contains(wanted),
             Self::Expanded { message, .. } => message == wanted,
             Self::Refused { message, .. } => message.as_ref() == Some(wanted),
-            Self::KeyCreated { .. } | Self::ExploderPinned { .. } => false,
+            Self::KeyCreated { .. }
+            | Self::ExploderPinned { .. }
+            | Self::OwnerPinned { .. }
+            | Self::AlarmsAcknowledged { .. } => false,
         }
     }
 
@@ -156,6 +172,8 @@ impl fmt::Display for Record {
                 write!(f, "key-created group={} epoch={} {algorithm} public_key={public_key}", key.group, key.epoch)
             }
             Event::ExploderPinned { pin, allowed } => write!(f, "exploder-pinned pin={pin} allowed={allowed}"),
+            Event::OwnerPinned { group, owner } => write!(f, "owner-pinned group={group} owner={owner}"),
+            Event::AlarmsAcknowledged { group } => write!(f, "alarms-acknowledged group={group}"),
         }
     }
 }
@@ -193,6 +211,8 @@ mod tests {
             Event::Refused { caller: digest, call: Call::Register, group, message: None, reason: String::new() },
             Event::KeyCreated { key, public_key: digest },
             Event::ExploderPinned { pin: digest, allowed: false },
+            Event::OwnerPinned { group, owner: digest },
+            Event::AlarmsAcknowledged { group },
         ] {
             let record = Record { time: UnixTime(5), event };
             let json = serde_json::to_string(&record).unwrap();

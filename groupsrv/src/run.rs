@@ -140,6 +140,9 @@ pub(crate) async fn build(
     let substituted = Substituted::new(&index.substituted()?, UnixTime::now());
     let roster = Roster::load(Arc::clone(&index), Cursor::start(trust.feed, trust.generation))?;
 
+    let metrics = Metrics::new()?;
+    metrics.for_operators.register(Box::new(roster.owners.counter.clone()))?;
+
     let (certified, unfinished): (Vec<_>, Vec<_>) = stored.into_iter().partition(|key| key.certified.is_some());
     let creator = Creator {
         keys,
@@ -168,7 +171,7 @@ pub(crate) async fn build(
         audit,
         pins: RwLock::new(Pins::load(state)?),
         creator,
-        metrics: Metrics::new()?,
+        metrics,
         substituted: Mutex::new(substituted),
         warnings,
         stop,

@@ -5,6 +5,7 @@ mod calls;
 mod crash;
 mod daily;
 mod history;
+mod owners;
 pub(crate) mod support;
 mod tls;
 mod together;

@@ -4,6 +4,7 @@
 //! * [`tls`], [`http`], [`client`], [`admin`]: how services and administrators talk to each other.
 //! * [`join`], [`pins`], [`follow`]: how a service becomes certsrv's, whom it trusts, how it follows the feed.
 //! * [`durable`], [`commit`], [`store`], [`audit`]: every durable write goes through one of these.
+//! * [`owners`]: what owners signed about the readers of their groups, as a consumer of the feed keeps it.
 //! * [`colocation`]: whether services that should be apart are on one host.
 //! * [`failpoint`]: named steps at which the crash tests kill a daemon.
 
@@ -19,6 +20,7 @@ pub mod follow;
 pub mod http;
 pub mod join;
 pub mod listen;
+pub mod owners;
 pub mod pins;
 pub mod shutdown;
 pub mod store;

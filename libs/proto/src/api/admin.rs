@@ -3,6 +3,7 @@
 pub mod certsrv;
 pub mod exploder;
 pub mod groupsrv;
+pub mod rosters;
 
 use super::Endpoint;
 use serde::{Deserialize, Serialize};
