@@ -2,10 +2,12 @@
 
 use crate::engine::Engine;
 use crate::groupkeys::GroupKeys;
+use crate::owners;
 use axum::Router;
 use std::sync::Arc;
 use twinseal_proto::api::Problem;
 use twinseal_proto::api::admin::exploder::{ListQueue, QueuedPost};
+use twinseal_proto::api::admin::rosters::{Acknowledge, ListRosters, PinList, Standing};
 use twinseal_proto::api::admin::{GetStatus, Nothing, Status};
 use twinseal_proto::time::UnixTime;
 use twinseal_svc::http::{Caller, route};
@@ -29,18 +31,22 @@ impl Admin {
     /// The routes of the admin socket.
     pub(crate) fn routes(self: &Arc<Self>) -> Router {
         let router = route::<GetStatus, _, _, _>(Router::new(), status);
+        let router = route::<PinList, _, _, _>(router, owners::pin);
+        let router = route::<ListRosters, _, _, _>(router, owners::list);
+        let router = route::<Acknowledge, _, _, _>(router, owners::acknowledge);
         route::<ListQueue, _, _, _>(router, list_queue).with_state(Arc::clone(self))
     }
 }
 
 async fn status(admin: Arc<Admin>, _: Caller, _: Nothing) -> Result<Status, Problem> {
+    let standings = admin.engine.roster.standings(UnixTime::now());
     Ok(Status {
         service: "exploder".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ready: admin.ready(),
         feed_sequence: admin.engine.roster.sequence(),
         lease_seconds: admin.engine.lease.left().map(|left| left.as_secs()),
-        warnings: admin.warnings.clone(),
+        warnings: admin.warnings.iter().cloned().chain(standings.iter().flat_map(Standing::warnings)).collect(),
     })
 }
 

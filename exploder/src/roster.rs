@@ -1,13 +1,18 @@
 //! Who is on which list: followed from certsrv's feed, kept in the index, answered from memory.
 
-use crate::store::{CURSOR, LISTS, MEMBERS, META, member_key};
+use crate::owners::{self, ListPin, ListPins};
+use crate::store::{CURSOR, LIST_OWNERS, LISTS, MEMBERS, META, member_key};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use twinseal_proto::encoding::{B64, Digest};
 use twinseal_proto::feed::{Cursor, ExploderChange, ListSettings, View};
 use twinseal_proto::ids::{GroupId, Handle, ListAddress, MailAddress, MemberNumber};
+use twinseal_proto::roster::address_digest;
+use twinseal_proto::time::UnixTime;
 use twinseal_svc::follow;
 use twinseal_svc::join::FeedTrust;
+use twinseal_svc::owners::{OwnerBook, PinError};
 use twinseal_svc::store::{Batch, Store, StoreError};
 
 /// A list as the exploder acts on it.
@@ -19,6 +24,8 @@ pub(crate) struct List {
     pub(crate) list: ListAddress,
     /// Its settings.
     pub(crate) settings: ListSettings,
+    /// The feed says that its owners sign its roster.
+    pub(crate) signed: bool,
 }
 
 /// A membership.
@@ -30,23 +37,32 @@ pub(crate) struct Member {
     pub(crate) handle: Handle,
     /// Where copies go.
     pub(crate) address: MailAddress,
+    /// The digest by which an owner names the address.
+    pub(crate) digest: Option<Digest>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct ListRow {
     list: ListAddress,
     settings: ListSettings,
+    #[serde(default)]
+    signed: bool,
 }
 
 #[derive(Serialize, Deserialize)]
 struct MemberRow {
     number: MemberNumber,
     address: MailAddress,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    salt: Option<B64>,
 }
 
 /// All lists and members, and the index under them.
 pub(crate) struct Roster {
     store: Store,
+    /// What owners signed.
+    pub(crate) owners: OwnerBook,
+    pins: Mutex<ListPins>,
     directory: RwLock<Directory>,
 }
 
@@ -91,7 +107,7 @@ impl Roster {
     ///
     /// # Errors
     /// The index's.
-    pub(crate) fn open(store: Store, trust: &FeedTrust) -> Result<Self, StoreError> {
+    pub(crate) fn open(store: Store, trust: &FeedTrust, pins: ListPins) -> Result<Self, StoreError> {
         let start = Cursor::start(trust.feed, trust.generation);
         let cursor = store.get::<Cursor>(META, CURSOR)?;
         let kept = cursor.filter(|c| c.feed == trust.feed && c.generation == trust.generation);
@@ -107,7 +123,7 @@ impl Roster {
         for row in store.scan::<ListRow>(LISTS, b"") {
             let (key, row) = row?;
             if let Ok(group) = key.as_slice().try_into().map(GroupId::from_random) {
-                directory.create(group, row.list, row.settings);
+                directory.create(group, row.list, row.settings, row.signed);
             }
         }
         for row in store.scan::<MemberRow>(MEMBERS, b"") {
@@ -116,10 +132,11 @@ impl Roster {
                 && let Ok(handle) = handle.try_into()
             {
                 let (group, handle) = (GroupId::from_random(*group), Handle::from_random(handle));
-                directory.join(group, handle, row.number, row.address);
+                directory.join(group, handle, row.number, row.address, row.salt.as_ref());
             }
         }
-        Ok(Self { store, directory: RwLock::new(directory) })
+        let owners = owners::open(&store)?;
+        Ok(Self { store, owners, pins: Mutex::new(pins), directory: RwLock::new(directory) })
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Directory> {
@@ -148,7 +165,41 @@ impl Roster {
 
     /// The member of the group with this address.
     pub(crate) fn member_by_address(&self, group: &GroupId, address: &MailAddress) -> Option<MemberNumber> {
-        self.read().groups.get(group)?.addresses.get(address).copied()
+        let directory = self.read();
+        let number = directory.groups.get(group)?.addresses.get(address).copied()?;
+        let member = directory.members.get(&number)?;
+        let signed = self.owners.get(group).is_none_or(|pinned| pinned.roster.live.contains_key(&member.handle));
+        signed.then_some(number)
+    }
+
+    /// Whether the feed says that owners sign the group's roster.
+    pub(crate) fn is_signed(&self, group: &GroupId) -> bool {
+        self.read().groups.get(group).is_some_and(|group| group.list.signed)
+    }
+
+    fn pins(&self) -> MutexGuard<'_, ListPins> {
+        self.pins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the pin of a list; `change` is told the group behind the list now.
+    pub(crate) fn pinned(
+        &self,
+        list: &ListAddress,
+        change: impl FnOnce(&OwnerBook, &mut ListPins, Option<GroupId>) -> Result<(), PinError>,
+    ) -> Result<(), PinError> {
+        // First the pins, then the directory: as in `apply`.
+        let mut pins = self.pins();
+        let known = self.read().lists.get(list).map(|list| list.group);
+        change(&self.owners, &mut pins, known)
+    }
+
+    /// The lists whose rosters are signed, as the feed says, by their groups; and all pins.
+    #[expect(clippy::type_complexity, reason = "told once, to the one place that shows it")]
+    pub(crate) fn signed_lists(&self) -> (BTreeMap<GroupId, (Option<ListAddress>, bool)>, Vec<(ListAddress, ListPin)>) {
+        let pins = self.pins().all().map(|(list, pin)| (list.clone(), *pin)).collect();
+        let directory = self.read();
+        let signed = directory.groups.iter().filter(|(_, group)| group.list.signed);
+        (signed.map(|(group, known)| (*group, (Some(known.list.list.clone()), true))).collect(), pins)
     }
 
     /// The member with this number, while the membership lasts.
@@ -161,6 +212,15 @@ impl Roster {
         self.read().groups.get(group).map_or(0, |known| known.handles.len())
     }
 
+    /// To whom a message to the group goes at `now`.
+    pub(crate) fn recipients(&self, group: &GroupId, now: UnixTime) -> Vec<MemberNumber> {
+        let mut members = self.members(group);
+        members.retain(|number| {
+            self.member(*number).is_some_and(|member| self.delivery(&member, now) != owners::Delivery::Never)
+        });
+        members
+    }
+
     /// Everybody in the group now.
     pub(crate) fn members(&self, group: &GroupId) -> Vec<MemberNumber> {
         self.read().groups.get(group).map(|g| g.handles.values().copied().collect()).unwrap_or_default()
@@ -169,7 +229,8 @@ impl Roster {
 
 fn clear(store: &Store) -> Result<(), StoreError> {
     let mut batch = Batch::default();
-    for table in [META, LISTS, MEMBERS] {
+    // The pins of the owners are in a file, and all that was signed is told again.
+    for table in [META, LISTS, MEMBERS, LIST_OWNERS.pins, LIST_OWNERS.entries, LIST_OWNERS.statements] {
         for row in store.scan::<serde::de::IgnoredAny>(table, b"") {
             batch.delete(table, &row?.0);
         }
@@ -178,8 +239,8 @@ fn clear(store: &Store) -> Result<(), StoreError> {
 }
 
 impl Directory {
-    fn create(&mut self, group: GroupId, list: ListAddress, settings: ListSettings) {
-        let list = Arc::new(List { group, list, settings });
+    fn create(&mut self, group: GroupId, list: ListAddress, settings: ListSettings, signed: bool) {
+        let list = Arc::new(List { group, list, settings, signed });
         if let Some(known) = self.groups.get_mut(&group) {
             self.lists.remove(&known.list.list);
             known.list = Arc::clone(&list);
@@ -199,9 +260,10 @@ impl Directory {
         }
     }
 
-    fn join(&mut self, group: GroupId, handle: Handle, number: MemberNumber, address: MailAddress) {
+    fn join(&mut self, group: GroupId, handle: Handle, number: MemberNumber, address: MailAddress, salt: Option<&B64>) {
         let Some(known) = self.groups.get_mut(&group) else { return };
-        let member = Arc::new(Member { group, handle, address });
+        let digest = salt.map(|salt| address_digest(salt.as_ref(), &address));
+        let member = Arc::new(Member { group, handle, address, digest });
         known.handles.insert(handle, number);
         known.addresses.insert(Address(Arc::clone(&member)), number);
         self.members.insert(number, member);
@@ -220,12 +282,13 @@ impl Directory {
     /// Writes a change into the batch.
     fn record(&self, change: &ExploderChange, batch: &mut Batch) -> Result<(), StoreError> {
         match change {
-            ExploderChange::GroupCreated { group, list, settings } => {
-                batch.put(LISTS, group.octets(), &ListRow { list: list.clone(), settings: settings.clone() })
+            ExploderChange::GroupCreated { group, list, settings, signed } => {
+                let row = ListRow { list: list.clone(), settings: settings.clone(), signed: *signed };
+                batch.put(LISTS, group.octets(), &row)
             }
-            ExploderChange::GroupChanged { group, settings } => match self.groups.get(group) {
+            ExploderChange::GroupChanged { group, settings, signed } => match self.groups.get(group) {
                 Some(known) => {
-                    let row = ListRow { list: known.list.list.clone(), settings: settings.clone() };
+                    let row = ListRow { list: known.list.list.clone(), settings: settings.clone(), signed: *signed };
                     batch.put(LISTS, group.octets(), &row)
                 }
                 None => Ok(()),
@@ -237,29 +300,34 @@ impl Directory {
                 }
                 Ok(())
             }
-            ExploderChange::MemberJoined { group, handle, number, address } => {
-                batch.put(MEMBERS, &member_key(group, handle), &MemberRow { number: *number, address: address.clone() })
+            ExploderChange::MemberJoined { group, handle, number, address, salt, .. } => {
+                let row = MemberRow { number: *number, address: address.clone(), salt: salt.clone() };
+                batch.put(MEMBERS, &member_key(group, handle), &row)
             }
             ExploderChange::MemberLeft { group, handle } => {
                 batch.delete(MEMBERS, &member_key(group, handle));
                 Ok(())
             }
+            ExploderChange::Statement { .. } => Ok(()),
         }
     }
 
     fn apply(&mut self, change: ExploderChange) {
         match change {
-            ExploderChange::GroupCreated { group, list, settings } => self.create(group, list, settings),
-            ExploderChange::GroupChanged { group, settings } => {
+            ExploderChange::GroupCreated { group, list, settings, signed } => {
+                self.create(group, list, settings, signed);
+            }
+            ExploderChange::GroupChanged { group, settings, signed } => {
                 if let Some(list) = self.groups.get(&group).map(|known| known.list.list.clone()) {
-                    self.create(group, list, settings);
+                    self.create(group, list, settings, signed);
                 }
             }
             ExploderChange::GroupDeleted { group } => self.delete(&group),
-            ExploderChange::MemberJoined { group, handle, number, address } => {
-                self.join(group, handle, number, address)
+            ExploderChange::MemberJoined { group, handle, number, address, salt, .. } => {
+                self.join(group, handle, number, address, salt.as_ref());
             }
             ExploderChange::MemberLeft { group, handle } => self.leave(&group, &handle),
+            ExploderChange::Statement { .. } => {}
         }
     }
 }
@@ -276,13 +344,18 @@ impl follow::Roster for Roster {
     /// fails, the place in the feed stays: the same changes come again, and taking one twice is the same as once.
     fn apply(&self, changes: Vec<(u64, ExploderChange)>, cursor: &Cursor) -> Result<(), StoreError> {
         let mut batch = Batch::default();
+        let mut pins = self.pins();
+        let mut turn = self.owners.turn();
         for (_, change) in changes {
+            let Some(change) = owners::screen(change, &mut turn, &mut pins)? else { continue };
             let mut directory = self.directory.write().unwrap_or_else(PoisonError::into_inner);
             directory.record(&change, &mut batch)?;
             directory.apply(change);
         }
+        let signed = turn.finish(&mut batch)?;
         batch.put(META, CURSOR, cursor)?;
         self.store.commit(batch)?;
+        signed.in_force();
         self.directory.write().unwrap_or_else(PoisonError::into_inner).cursor = cursor.clone();
         Ok(())
     }
@@ -301,7 +374,8 @@ mod tests {
     }
 
     fn open(dir: &std::path::Path, generation: u64) -> Roster {
-        Roster::open(Store::open(&dir.join("index")).unwrap().store, &trust(generation)).unwrap()
+        Roster::open(Store::open(&dir.join("index")).unwrap().store, &trust(generation), ListPins::load(dir).unwrap())
+            .unwrap()
     }
 
     fn group() -> GroupId {
@@ -314,6 +388,8 @@ mod tests {
             handle: Handle::from_random([n; 16]),
             number: MemberNumber(u32::from(n)),
             address: format!("M{n}@Members.test").parse().unwrap(),
+            salt: None,
+            signed: None,
         }
     }
 
@@ -322,6 +398,7 @@ mod tests {
             group: group(),
             list: "team@lists.test".parse().unwrap(),
             settings: ListSettings::default(),
+            signed: false,
         }
     }
 
@@ -340,7 +417,7 @@ mod tests {
             take(&roster, vec![created(), joined(3), joined(4), joined(5)], 4);
             let left = ExploderChange::MemberLeft { group: group(), handle: Handle::from_random([4; 16]) };
             let settings = ListSettings { max_size: 7, ..ListSettings::default() };
-            take(&roster, vec![left, ExploderChange::GroupChanged { group: group(), settings }], 6);
+            take(&roster, vec![left, ExploderChange::GroupChanged { group: group(), settings, signed: false }], 6);
         }
         let roster = open(dir.path(), 1);
         assert!(roster.known());
@@ -364,7 +441,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let roster = open(dir.path(), 1);
         let settings = ListSettings { max_size: 9, ..ListSettings::default() };
-        let changed = ExploderChange::GroupChanged { group: group(), settings };
+        let changed = ExploderChange::GroupChanged { group: group(), settings, signed: false };
         take(&roster, vec![created(), joined(1), changed, joined(2)], 4);
         assert_eq!(roster.list(&"team@lists.test".parse().unwrap()).unwrap().settings.max_size, 9);
         take(&roster, vec![joined(3), ExploderChange::GroupDeleted { group: group() }], 6);

@@ -1,6 +1,7 @@
 //! The index of the exploder: which tables it has and what their keys are. All of it can be fetched again.
 
 use twinseal_proto::ids::{Epoch, GroupId, Handle};
+use twinseal_svc::owners::Tables;
 use twinseal_svc::store::Table;
 
 /// Single records: the place in the feed.
@@ -11,6 +12,10 @@ pub(crate) const LISTS: Table = Table(2);
 pub(crate) const MEMBERS: Table = Table(3);
 /// The groups' certificates by group, epoch and place.
 pub(crate) const KEYS: Table = Table(4);
+
+/// What owners signed.
+pub(crate) const LIST_OWNERS: Tables =
+    Tables { pins: Table(40), entries: Table(41), statements: Table(42), alarms: Table(43) };
 
 /// The place in the feed, in [`META`].
 pub(crate) const CURSOR: &[u8] = b"cursor";
