@@ -2,6 +2,7 @@
 
 use crate::cert::serial::Serial;
 use crate::change::Change;
+use crate::owners;
 use crate::rows::{Account, Certificate, Group, GroupKey, Holder, Member, Pin, TokenPurpose, TokenRow, TokenUse};
 use crate::store::Tx;
 use crate::views::inconsistent;
@@ -34,7 +35,7 @@ pub(crate) fn apply(change: &Change, tx: &mut Tx<'_>) -> Result<(), StoreError> 
             tx.delete_end(row.until, serial);
             no_longer_current(&row, tx)
         }
-        Change::GroupCreated { group, list, owner, join, mode, history, settings } => {
+        Change::GroupCreated { group, list, owner, join, mode, history, settings, signed } => {
             tx.put_list_of(group, list)?;
             let row = Group {
                 group: *group,
@@ -44,6 +45,7 @@ pub(crate) fn apply(change: &Change, tx: &mut Tx<'_>) -> Result<(), StoreError> 
                 mode: *mode,
                 history: *history,
                 settings: settings.clone(),
+                signed: *signed,
                 members: 0,
                 owners: 0,
             };
@@ -75,7 +77,12 @@ pub(crate) fn apply(change: &Change, tx: &mut Tx<'_>) -> Result<(), StoreError> 
         Change::MemberLeft { group, address } => {
             let row = tx.member(group, address)?.ok_or_else(|| inconsistent("nobody to leave"))?;
             tx.delete_member(group, address);
+            tx.delete_entry(group, &row.handle);
             count(group, row.role, false, tx)
+        }
+        Change::RosterPinned { group, owner } => owners::pinned(group, *owner, tx),
+        Change::StatementTaken { group, statement, address, salt } => {
+            owners::taken(group, statement, address.as_ref(), salt.as_ref(), tx)
         }
     }
 }

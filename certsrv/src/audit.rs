@@ -9,6 +9,7 @@ use twinseal_proto::api::admin::certsrv::{MemberRole, RevocationReason};
 use twinseal_proto::api::services::ServiceRole;
 use twinseal_proto::encoding::{B64, Digest};
 use twinseal_proto::ids::{GroupId, ListAddress, MailAddress};
+use twinseal_proto::roster::SignedStatement;
 use twinseal_proto::time::UnixTime;
 
 /// Who caused it.
@@ -130,6 +131,14 @@ enum Event<'a> {
         group: &'a GroupId,
         address: &'a MailAddress,
     },
+    RosterPinned {
+        group: &'a GroupId,
+        owner: &'a Digest,
+    },
+    StatementTaken {
+        group: &'a GroupId,
+        statement: &'a SignedStatement,
+    },
 }
 
 impl<'a> Event<'a> {
@@ -149,6 +158,8 @@ impl<'a> Event<'a> {
             Change::MemberKeyed { group, address, serial } => Self::MemberKeyed { group, address, serial },
             Change::MemberSuspended { group, address } => Self::MemberSuspended { group, address },
             Change::MemberLeft { group, address } => Self::MemberLeft { group, address },
+            Change::RosterPinned { group, owner } => Self::RosterPinned { group, owner },
+            Change::StatementTaken { group, statement, .. } => Self::StatementTaken { group, statement },
         }
     }
 }

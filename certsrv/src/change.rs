@@ -8,6 +8,7 @@ use twinseal_proto::api::admin::certsrv::{JoinPolicy, MemberRole, RevocationReas
 use twinseal_proto::encoding::{B64, Digest};
 use twinseal_proto::feed::{DeliveryMode, History, ListSettings};
 use twinseal_proto::ids::{GroupId, Handle, ListAddress, MailAddress, MemberNumber};
+use twinseal_proto::roster::SignedStatement;
 use twinseal_proto::time::UnixTime;
 
 /// A change. Facts only: what follows from a fact (an account's new certificate gives its memberships a key) is a
@@ -40,6 +41,8 @@ pub(crate) enum Change {
         mode: DeliveryMode,
         history: History,
         settings: ListSettings,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        signed: bool,
     },
     /// An account belongs to a group; without a serial number its membership is pending.
     MemberAdded {
@@ -56,6 +59,10 @@ pub(crate) enum Change {
     MemberSuspended { group: GroupId, address: MailAddress },
     /// A membership ended.
     MemberLeft { group: GroupId, address: MailAddress },
+    /// The first owner of a signed group is the one with this key.
+    RosterPinned { group: GroupId, owner: Digest },
+    /// An owner said something; with an entry come the member's address and the salt of its digest.
+    StatementTaken { group: GroupId, statement: SignedStatement, address: Option<MailAddress>, salt: Option<B64> },
 }
 
 /// Certsrv's own body as it is written: the change, and whether more of the same commit follows.

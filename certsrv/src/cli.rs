@@ -112,6 +112,9 @@ struct CreateGroup {
     /// Largest message in octets
     #[arg(long, default_value_t = 10 * 1024 * 1024, value_name = "OCTETS")]
     max_size: u64,
+    /// Let nobody read whom an owner did not sign for
+    #[arg(long)]
+    signed: bool,
     /// A phrase for people
     #[arg(long, default_value = "", value_name = "TEXT")]
     description: String,

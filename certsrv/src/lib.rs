@@ -17,7 +17,7 @@
 //!
 //! `enrol.rs` runs the steps for a member and is reached by EST (`est.rs`); `group_certificates.rs` for a list,
 //! `services.rs` for a service, `accounts.rs` for an import. An answer to a one-time token that was lost is given again
-//! in `again.rs`. `members.rs` and `groups.rs` are joining and leaving.
+//! in `again.rs`. `members.rs` and `groups.rs` are joining and leaving; `owners/` is what owners sign about it.
 //! Every change is one of `change.rs`; what each consumer is told of it is decided in `views.rs`.
 
 mod accounts;
@@ -44,6 +44,7 @@ mod issue;
 mod layout;
 mod log;
 mod members;
+mod owners;
 mod parallel;
 mod publish;
 mod random;

@@ -7,9 +7,9 @@ use crate::cert::serial::Serial;
 use crate::change::Change;
 use crate::decide::{self, By, Decision};
 use crate::failure::Failure;
-use crate::random;
 use crate::rows::{Account, Group};
 use crate::store::Tx;
+use crate::{owners, random};
 use std::sync::Arc;
 use twinseal_proto::api::Problem;
 use twinseal_proto::api::admin::certsrv::{
@@ -137,7 +137,8 @@ pub(crate) fn key_memberships(tx: &mut Tx<'_>, address: &MailAddress, serial: Se
 pub(crate) fn suspend_memberships(tx: &mut Tx<'_>, address: &MailAddress, serial: Serial) -> Result<(), StoreError> {
     for group in tx.memberships(address)? {
         let hit = tx.member(&group, address)?;
-        if hit.is_some_and(|row| row.state == MemberState::Active && row.serial == Some(serial)) {
+        let Some(row) = hit.filter(|row| row.state == MemberState::Active) else { continue };
+        if row.serial == Some(serial) || owners::told_serial(&group, &row, &serial, tx)? {
             tx.push(Change::MemberSuspended { group, address: address.clone() })?;
         }
     }

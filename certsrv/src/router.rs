@@ -1,7 +1,7 @@
 //! Every call that is served, and where.
 
 use crate::app::App;
-use crate::{accounts, est, feed, group_certificates, groups, members, publish, revoke, services, status};
+use crate::{accounts, est, feed, group_certificates, groups, members, owners, publish, revoke, services, status};
 use axum::Router;
 use axum::routing::get;
 use std::sync::Arc;
@@ -19,6 +19,9 @@ pub(crate) fn https(app: &Arc<App>) -> Router {
     let router = route::<api::groups::Join, _, _, _>(router, members::join);
     let router = route::<api::groups::Leave, _, _, _>(router, members::leave);
     let router = route::<api::groups::ListCertificates, _, _, _>(router, publish::certificates);
+    let router = route::<api::owners::GetRoster, _, _, _>(router, owners::roster);
+    let router = route::<api::owners::GetStatements, _, _, _>(router, owners::statements);
+    let router = route::<api::owners::Submit, _, _, _>(router, owners::submit);
     let router = est::routes(router).route(publish::PEM_PATH, get(publish::pem)).with_state(Arc::clone(app));
     let at = Arc::clone(app);
     let ready = move || {

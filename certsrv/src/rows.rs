@@ -102,6 +102,9 @@ pub(crate) struct Group {
     pub(crate) history: History,
     /// What the exploder acts on.
     pub(crate) settings: ListSettings,
+    /// Its owners sign its roster.
+    #[serde(default)]
+    pub(crate) signed: bool,
     /// How many belong to it, pending ones included.
     pub(crate) members: u64,
     /// How many of them own it.

@@ -3,13 +3,15 @@
 
 use crate::cert::serial::Serial;
 use crate::change::Change;
+use crate::owners::{EntryRow, RosterRow};
 use crate::rows::{Account, Applied, Certificate, Group, GroupKey, Member, Pin, TokenRow};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::{RawValue, to_raw_value};
 use std::collections::BTreeMap;
 use twinseal_proto::encoding::Digest;
 use twinseal_proto::feed::{ExploderChange, GroupsrvChange};
-use twinseal_proto::ids::{GroupId, ListAddress, MailAddress};
+use twinseal_proto::ids::{GroupId, Handle, ListAddress, MailAddress};
+use twinseal_proto::roster::SignedStatement;
 use twinseal_proto::time::UnixTime;
 use twinseal_svc::store::{Batch, Store, StoreError, Table};
 
@@ -41,6 +43,13 @@ const ENDS: Table = Table(11);
 const COMPROMISED: Table = Table(12);
 /// Expiry ‖ token digest → both: when tokens are forgotten.
 const TOKEN_ENDS: Table = Table(13);
+
+/// Group → [`RosterRow`].
+const ROSTERS: Table = Table(40);
+/// Group ‖ handle → [`EntryRow`].
+const ENTRIES: Table = Table(41);
+/// Group ‖ number → statement.
+const STATEMENTS: Table = Table(42);
 
 /// A change with what it tells the two consumers.
 pub(crate) struct Told {
@@ -116,6 +125,8 @@ impl<'a> Tx<'a> {
         token, put_token, TOKENS, TokenRow, |digest: Digest| &digest.0;
         /// The service with this key.
         pin, put_pin, PINS, Pin, |digest: Digest| &digest.0;
+        /// The owners of this signed group.
+        roster, put_roster, ROSTERS, RosterRow, |group: GroupId| group.octets();
         /// The group with this key.
         group_key, put_group_key, GROUP_KEYS, GroupKey, |digest: Digest| &digest.0;
     }
@@ -133,6 +144,47 @@ impl<'a> Tx<'a> {
     pub(crate) fn delete_member(&mut self, group: &GroupId, address: &MailAddress) {
         self.delete(MEMBERSHIPS, membership_key(address, group));
         self.delete(MEMBERS, member_key(group, address));
+    }
+
+    /// The entry in force of a member of a signed group.
+    pub(crate) fn entry(&self, group: &GroupId, handle: &Handle) -> Result<Option<EntryRow>, StoreError> {
+        self.get(ENTRIES, &entry_key(group, handle))
+    }
+
+    pub(crate) fn put_entry(&mut self, group: &GroupId, handle: &Handle, row: &EntryRow) -> Result<(), StoreError> {
+        self.put(ENTRIES, &entry_key(group, handle), row)
+    }
+
+    pub(crate) fn delete_entry(&mut self, group: &GroupId, handle: &Handle) {
+        self.delete(ENTRIES, entry_key(group, handle));
+    }
+
+    /// Every entry in force of a group.
+    pub(crate) fn entries(&self, group: &GroupId) -> Result<Vec<(Handle, EntryRow)>, StoreError> {
+        let rows = self.scan_keyed::<EntryRow>(ENTRIES, group.octets())?;
+        let handle = |key: Vec<u8>| Some(Handle::from_random(key.get(16..)?.try_into().ok()?));
+        Ok(rows.into_iter().filter_map(|(key, row)| Some((handle(key)?, row))).collect())
+    }
+
+    pub(crate) fn put_statement(
+        &mut self,
+        group: &GroupId,
+        number: u64,
+        statement: &SignedStatement,
+    ) -> Result<(), StoreError> {
+        self.put(STATEMENTS, &[group.octets().as_slice(), &number.to_be_bytes()].concat(), statement)
+    }
+
+    /// At most `limit` statements of a group with numbers above `after`.
+    pub(crate) fn statements(
+        &self,
+        group: &GroupId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<SignedStatement>, StoreError> {
+        let first = [group.octets().as_slice(), &after.saturating_add(1).to_be_bytes()].concat();
+        let rows = self.scan_keyed::<SignedStatement>(STATEMENTS, group.octets())?.into_iter();
+        Ok(rows.filter(|(key, _)| *key >= first).map(|(_, statement)| statement).take(limit).collect())
     }
 
     pub(crate) fn put_token_end(&mut self, expires: UnixTime, digest: &Digest) -> Result<(), StoreError> {
@@ -288,6 +340,10 @@ fn read<T: DeserializeOwned>(row: &RawValue) -> Result<T, StoreError> {
 
 fn member_key(group: &GroupId, address: &MailAddress) -> Vec<u8> {
     [group.octets().as_slice(), address.folded().as_bytes()].concat()
+}
+
+fn entry_key(group: &GroupId, handle: &Handle) -> Vec<u8> {
+    [group.octets().as_slice(), handle.octets()].concat()
 }
 
 fn membership_key(address: &MailAddress, group: &GroupId) -> Vec<u8> {

@@ -3,6 +3,7 @@
 
 use crate::cert::serial::Serial;
 use crate::change::Change;
+use crate::owners;
 use crate::rows::Member;
 use crate::store::Tx;
 use twinseal_proto::api::admin::certsrv::MemberState;
@@ -13,24 +14,49 @@ use twinseal_proto::feed::{ExploderChange, GroupsrvChange, RecipientKey};
 use twinseal_proto::ids::{GroupId, MailAddress};
 use twinseal_svc::store::StoreError;
 
-type Views = (Option<GroupsrvChange>, Option<ExploderChange>);
+/// What the two consumers are told.
+pub(crate) type Views = (Option<GroupsrvChange>, Option<ExploderChange>);
 
 /// The two views of `change`, given what was before it.
 pub(crate) fn of(change: &Change, before: &Tx<'_>) -> Result<Views, StoreError> {
     Ok(match change {
-        Change::GroupCreated { group, list, mode, history, settings, .. } => (
-            Some(GroupsrvChange::GroupCreated { group: *group, mode: *mode, history: *history }),
-            Some(ExploderChange::GroupCreated { group: *group, list: list.clone(), settings: settings.clone() }),
+        Change::GroupCreated { group, list, mode, history, settings, signed, .. } => (
+            Some(GroupsrvChange::GroupCreated { group: *group, mode: *mode, history: *history, signed: *signed }),
+            Some(ExploderChange::GroupCreated {
+                group: *group,
+                list: list.clone(),
+                settings: settings.clone(),
+                signed: *signed,
+            }),
         ),
+        Change::StatementTaken { group, statement, address, salt } => {
+            owners::statement(*group, statement, address.as_ref(), salt.as_ref(), before)?
+        }
+        // Of a member of a signed group the two are told when an owner has signed, and not before.
+        Change::MemberAdded { group, .. } if owners::is_signed(group, before)? => (None, None),
+        Change::MemberKeyed { group, address, serial } if owners::is_signed(group, before)? => {
+            owners::key_changed(*group, &member(group, address, before)?, serial, before)?
+        }
+        Change::MemberSuspended { group, address } | Change::MemberLeft { group, address }
+            if owners::is_signed(group, before)?
+                && owners::told_key(group, &member(group, address, before)?.handle, before)?.is_none() =>
+        {
+            (None, None)
+        }
         Change::MemberAdded { group, address, handle, number, serial: Some(serial), .. } => {
             let member = ExploderChange::MemberJoined {
                 group: *group,
                 handle: *handle,
                 number: *number,
                 address: address.clone(),
+                salt: None,
+                signed: None,
             };
             let recipient = recipient(serial, before)?;
-            (Some(GroupsrvChange::MemberJoined { group: *group, handle: *handle, recipient }), Some(member))
+            (
+                Some(GroupsrvChange::MemberJoined { group: *group, handle: *handle, recipient, signed: None }),
+                Some(member),
+            )
         }
         Change::MemberKeyed { group, address, serial } => {
             keyed(*group, &member(group, address, before)?, recipient(serial, before)?)
@@ -60,11 +86,11 @@ fn keyed(group: GroupId, member: &Member, recipient: RecipientKey) -> Views {
         MemberState::Pending => {
             let (number, address) = (member.number, member.address.clone());
             (
-                Some(GroupsrvChange::MemberJoined { group, handle, recipient }),
-                Some(ExploderChange::MemberJoined { group, handle, number, address }),
+                Some(GroupsrvChange::MemberJoined { group, handle, recipient, signed: None }),
+                Some(ExploderChange::MemberJoined { group, handle, number, address, salt: None, signed: None }),
             )
         }
-        _ => (Some(GroupsrvChange::MemberKeyChanged { group, handle, recipient }), None),
+        _ => (Some(GroupsrvChange::MemberKeyChanged { group, handle, recipient, signed: None }), None),
     }
 }
 
@@ -72,7 +98,7 @@ fn member(group: &GroupId, address: &MailAddress, before: &Tx<'_>) -> Result<Mem
     before.member(group, address)?.ok_or_else(|| inconsistent("a membership that a change names is not there"))
 }
 
-fn recipient(serial: &Serial, before: &Tx<'_>) -> Result<RecipientKey, StoreError> {
+pub(crate) fn recipient(serial: &Serial, before: &Tx<'_>) -> Result<RecipientKey, StoreError> {
     let row =
         before.certificate(serial)?.ok_or_else(|| inconsistent("a certificate that a change names is not there"))?;
     let unreadable = || inconsistent("a certificate that cannot be read");

@@ -174,6 +174,7 @@ fn request(asked: CreateGroup) -> CreateGroupRequest {
         mode: DeliveryMode::default(),
         history: asked.history,
         join: asked.join,
+        signed: asked.signed,
         settings: ListSettings {
             post: asked.post,
             content: asked.content,

@@ -10,6 +10,7 @@ use twinseal_proto::ids::{GroupId, Handle, MemberNumber};
 
 fn group(join: JoinPolicy, owners: u64) -> Group {
     Group {
+        signed: false,
         group: GroupId::from_random([1; 16]),
         list: "team@lists.test".parse().unwrap(),
         owner: address("owner"),

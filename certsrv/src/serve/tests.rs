@@ -4,5 +4,6 @@
 mod enrolment;
 mod feed;
 mod harness;
+mod owners;
 mod rebuild;
 mod services;

@@ -9,6 +9,7 @@ pub mod feed;
 pub mod group_certificate;
 pub mod groups;
 pub mod keys;
+pub mod owners;
 mod problem;
 pub mod services;
 pub mod tickets;
