@@ -70,6 +70,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
             }
             say(&format!("{} is no member of {list} any more", membership.address))
         }
+        Command::Owner(command) => crate::owner_cli::run(&home, command, now),
         Command::Send(arguments) => send(&home, arguments, now),
         Command::Read(arguments) => read(&home, &arguments, now),
         Command::Export(Export { p12, password_file }) => {
