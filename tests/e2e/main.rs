@@ -10,6 +10,7 @@ mod dialogues;
 mod lab;
 mod matrix;
 mod outage;
+mod owners;
 mod refusals;
 mod support;
 mod wrong_key;
