@@ -4,6 +4,7 @@ mod enrolment;
 
 use crate::cert::serial::Serial;
 use crate::change::Change;
+use crate::owners;
 use crate::rows::{
     Account, Certificate, Foreign, Group, GroupKey, Holder, KeyUse, Member, NoticeRow, Pin, PostingRow, Published,
     Request, Revocation, TokenPurpose, TokenRow, TokenUse,
@@ -53,7 +54,7 @@ pub(crate) fn apply(change: &Change, tx: &mut Tx<'_>) -> Result<(), StoreError> 
             Ok(())
         }
         Change::MembershipsRevoked { handle, certificates } => enrolment::memberships_revoked(handle, certificates, tx),
-        Change::GroupCreated { group, list, owner, join, mode, history, settings } => {
+        Change::GroupCreated { group, list, owner, join, mode, history, settings, signed } => {
             tx.put_list_of(group, list)?;
             let row = Group {
                 group: *group,
@@ -66,6 +67,7 @@ pub(crate) fn apply(change: &Change, tx: &mut Tx<'_>) -> Result<(), StoreError> 
                 settings: settings.clone(),
                 roster: RosterVisibility::default(),
                 notices: true,
+                signed: *signed,
                 members: 0,
                 owners: 0,
             };
@@ -90,6 +92,8 @@ pub(crate) fn apply(change: &Change, tx: &mut Tx<'_>) -> Result<(), StoreError> 
         }
         Change::MemberAdded { group, address, handle, number, role, serial } => {
             let state = if serial.is_some() { MemberState::Active } else { MemberState::Pending };
+            // In a signed group the consumers are told by a statement.
+            let told = serial.is_some() && !owners::is_signed(group, tx)?;
             let row = Member {
                 address: address.clone(),
                 handle: *handle,
@@ -98,30 +102,35 @@ pub(crate) fn apply(change: &Change, tx: &mut Tx<'_>) -> Result<(), StoreError> 
                 state,
                 serial: *serial,
                 options: MemberOptions::default(),
-                joined: if serial.is_some() { tx.at() } else { 0 },
+                joined: if told { tx.at() } else { 0 },
             };
             tx.put_member(group, &row)?;
             count(group, *role, true, tx)?;
             used_number(*number, tx)
         }
         Change::MemberKeyed { group, address, serial } => {
-            let at = tx.at();
+            let (at, signed) = (tx.at(), owners::is_signed(group, tx)?);
+            owners::keyed(group, address, serial, tx)?;
             with_member(group, address, tx, |row| {
-                if row.state == MemberState::Pending {
+                if row.state == MemberState::Pending && !signed {
                     row.joined = at;
                 }
                 row.state = MemberState::Active;
                 row.serial = Some(*serial);
             })
         }
-        Change::MemberSuspended { group, address } => with_member(group, address, tx, |row| {
-            if row.state == MemberState::Active {
-                row.state = MemberState::Suspended;
-            }
-        }),
+        Change::MemberSuspended { group, address } => {
+            owners::suspended(group, address, tx)?;
+            with_member(group, address, tx, |row| {
+                if row.state == MemberState::Active {
+                    row.state = MemberState::Suspended;
+                }
+            })
+        }
         Change::MemberLeft { group, address } => {
             let row = tx.member(group, address)?.ok_or_else(|| inconsistent("nobody to leave"))?;
             tx.delete_member(group, address);
+            owners::ended(group, &row.handle, tx)?;
             count(group, row.role, false, tx)
         }
         Change::RequestMade { request } => tx.put_request(request),
@@ -161,6 +170,10 @@ pub(crate) fn apply(change: &Change, tx: &mut Tx<'_>) -> Result<(), StoreError> 
         }
         Change::FeedKeyRotated { .. } => Ok(()),
         Change::GenerationBegan { .. } => generation_began(tx),
+        Change::RosterPinned { group, owner } => owners::pinned(group, *owner, tx),
+        Change::StatementTaken { group, statement, address, salt } => {
+            owners::taken(group, statement, address.as_ref(), salt.as_ref(), tx)
+        }
     }
 }
 
@@ -305,6 +318,7 @@ fn group_deleted(group: &GroupId, tx: &mut Tx<'_>) -> Result<(), StoreError> {
     for pattern in tx.bans(group)? {
         tx.delete_ban(group, &pattern);
     }
+    owners::group_deleted(group, tx)?;
     tx.delete_group(group, &list);
     Ok(())
 }

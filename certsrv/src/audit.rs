@@ -12,6 +12,7 @@ use twinseal_proto::api::services::ServiceRole;
 use twinseal_proto::encoding::{B64, Digest};
 use twinseal_proto::feed::{DeliveryMode, History, ListSettings};
 use twinseal_proto::ids::{BanPattern, GroupId, Handle, ListAddress, MailAddress, NoticeId, RequestId};
+use twinseal_proto::roster::SignedStatement;
 use twinseal_proto::time::UnixTime;
 
 /// Who caused it.
@@ -264,6 +265,14 @@ enum Event<'a> {
     BackedUp {
         sequence: u64,
     },
+    RosterPinned {
+        group: &'a GroupId,
+        owner: &'a Digest,
+    },
+    StatementTaken {
+        group: &'a GroupId,
+        statement: &'a SignedStatement,
+    },
 }
 
 impl<'a> Event<'a> {
@@ -323,6 +332,8 @@ impl<'a> Event<'a> {
             Change::PostingTokenEnded { digest, address } => Self::PostingTokenEnded { digest, address },
             Change::FeedKeyRotated { key } => Self::FeedKeyRotated { sha256: Digest::of(key.as_ref()) },
             Change::GenerationBegan { generation } => Self::GenerationBegan { generation: *generation },
+            Change::RosterPinned { group, owner } => Self::RosterPinned { group, owner },
+            Change::StatementTaken { group, statement, .. } => Self::StatementTaken { group, statement },
         }
     }
 }

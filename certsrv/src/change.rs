@@ -10,6 +10,7 @@ use twinseal_proto::api::members::MemberOptions;
 use twinseal_proto::encoding::{B64, Digest};
 use twinseal_proto::feed::{DeliveryMode, History, ListSettings};
 use twinseal_proto::ids::{BanPattern, GroupId, Handle, ListAddress, MailAddress, MemberNumber, NoticeId, RequestId};
+use twinseal_proto::roster::SignedStatement;
 use twinseal_proto::time::UnixTime;
 
 /// A change. Facts only: what follows from a fact (an account's new certificate gives its memberships a key) is a
@@ -79,6 +80,8 @@ pub(crate) enum Change {
         mode: DeliveryMode,
         history: History,
         settings: ListSettings,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        signed: bool,
     },
     /// A group has these settings now.
     GroupSet {
@@ -133,6 +136,10 @@ pub(crate) enum Change {
     /// certsrv was restored from a backup. What was made between the backup and the loss is unknown, so no token is good
     /// any more, and membership numbers go on far above those that were given.
     GenerationBegan { generation: u64 },
+    /// The first owner of a signed group is the one with this key.
+    RosterPinned { group: GroupId, owner: Digest },
+    /// An owner said something; with an entry come the member's address and the salt of its digest.
+    StatementTaken { group: GroupId, statement: SignedStatement, address: Option<MailAddress>, salt: Option<B64> },
 }
 
 /// Certsrv's own body as it is written: the change, and whether more of the same commit follows.

@@ -55,6 +55,7 @@ fn create_one(tx: &mut Tx<'_>, request: CreateGroupRequest) -> Result<Group, Fai
         mode: request.mode,
         history: request.history,
         settings: request.settings,
+        signed: request.signed,
     })?;
     let group = members::group(tx, &request.list)?;
     members::put_in(tx, &group, &owner, MemberRole::Owner)?;

@@ -36,6 +36,7 @@
 //! `doctor/` looks whether all of it is whole.
 //! in `again.rs`. A consumer that cannot go through the entries takes `snapshot.rs`; `backup.rs` and `restore.rs` keep the
 //! log and the keys beyond this host. `members.rs` and `groups.rs` are joining and leaving.
+//! in `again.rs`. `members.rs` and `groups.rs` are joining and leaving; `owners/` is what owners sign about it.
 //! Every change is one of `change.rs`; what each consumer is told of it is decided in `views.rs`.
 
 mod accounts;
@@ -75,6 +76,7 @@ mod membership;
 mod notices;
 mod offline_root;
 mod options;
+mod owners;
 mod parallel;
 mod publish;
 mod random;

@@ -12,7 +12,7 @@ use crate::failure::{Failure, refuse};
 use crate::rows::{Account, Group, Notice, RequestEnd};
 use crate::store::Tx;
 use crate::tokens::posting;
-use crate::{bans, events, notices, random, requests};
+use crate::{bans, events, notices, owners, random, requests};
 use std::sync::Arc;
 use twinseal_proto::api::admin::certsrv::{Changed, MemberRole, MemberState, MembersRequest};
 use twinseal_proto::api::groups::{ListRequest, Membership, WaitsFor};
@@ -218,8 +218,10 @@ pub(crate) fn key_memberships(tx: &mut Tx<'_>, address: &MailAddress, serial: Se
         let before = tx.member(&group, address)?;
         tx.push(Change::MemberKeyed { group, address: address.clone(), serial })?;
         // The exploder hears of the membership now for the first time, with the options that everybody has.
+        // Of a signed group it hears when an owner signs.
         if let Some(row) = before.filter(|row| row.state == MemberState::Pending)
             && row.options.for_delivery() != DeliveryOptions::default()
+            && !owners::is_signed(&group, tx)?
         {
             tx.push(Change::MemberSet { group, address: row.address, role: row.role, options: row.options })?;
         }
@@ -231,7 +233,8 @@ pub(crate) fn key_memberships(tx: &mut Tx<'_>, address: &MailAddress, serial: Se
 pub(crate) fn suspend_memberships(tx: &mut Tx<'_>, address: &MailAddress, serial: Serial) -> Result<(), StoreError> {
     for group in tx.memberships(address)? {
         let hit = tx.member(&group, address)?;
-        if hit.is_some_and(|row| row.state == MemberState::Active && row.serial == Some(serial)) {
+        let Some(row) = hit.filter(|row| row.state == MemberState::Active) else { continue };
+        if row.serial == Some(serial) || owners::told_serial(&group, &row, &serial, tx)? {
             tx.push(Change::MemberSuspended { group, address: address.clone() })?;
             // The account stays an owner, but nobody can act as one until it has a key again.
             let list = tx.list_of(&group)?;

@@ -132,6 +132,11 @@ fn allowed(
 ) -> Result<Said, Failure> {
     let member = tx.member(group, address)?.filter(|row| row.state == MemberState::Active);
     let Member { handle, role, joined: own, .. } = member.ok_or_else(|| not_a_member(group))?;
+    if own == 0 {
+        // Of a place that is none everything would follow.
+        let detail = format!("no owner of {group} has signed for the membership yet; an owner does: twinseal owner sign");
+        return Err(refuse(ProblemCode::NotAuthorised, detail));
+    }
     if let Some(problem) = key_change::taken(tx, key)? {
         return Err(problem.into());
     }

@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::{
-    accounts, backup, bans, doctor, est, feed, foreign, group_certificates, groups, import, members, notices, options,
+    accounts, backup, bans, doctor, est, feed, foreign, group_certificates, groups, import, members, notices, options, owners,
     publish, requests, revocation, revoke, roster, saml, services, snapshot, status, tokens,
 };
 use axum::Router;
@@ -47,6 +47,9 @@ pub(crate) fn https(app: &Arc<App>) -> Router {
     let router = route::<api::groups::Leave, _, _, _>(router, members::leave);
     let router = shared(route::<api::groups::MyGroups, _, _, _>(router, roster::mine));
     let router = route::<api::groups::ListCertificates, _, _, _>(router, publish::certificates);
+    let router = route::<api::owners::GetRoster, _, _, _>(router, owners::roster);
+    let router = route::<api::owners::GetStatements, _, _, _>(router, owners::statements);
+    let router = route::<api::owners::Submit, _, _, _>(router, owners::submit);
     let router = route::<api::login::LoginCode, _, _, _>(router, saml::redeem);
     let router = tokens::routes(foreign::routes(saml::routes(est::routes(router))));
     let router = router.route(publish::FILE_PATH, get(publish::file)).with_state(Arc::clone(app));

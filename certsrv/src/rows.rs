@@ -31,8 +31,9 @@ pub(crate) struct Applied {
 }
 
 impl Applied {
-    /// Version of the rows. 2: memberships know the entry with which they began, revocations when they were.
-    pub(crate) const VERSION: u32 = 2;
+    /// Version of the rows. 2: memberships know the entry with which they began, revocations when they were. 3: groups know
+    /// whether owners sign.
+    pub(crate) const VERSION: u32 = 3;
 }
 
 impl Default for Applied {
@@ -244,6 +245,9 @@ pub(crate) struct Group {
     /// Owners are told who joins and leaves.
     #[serde(default = "on")]
     pub(crate) notices: bool,
+    /// Its owners sign its roster.
+    #[serde(default)]
+    pub(crate) signed: bool,
     /// How many belong to it, pending ones included.
     pub(crate) members: u64,
     /// How many of them own it.

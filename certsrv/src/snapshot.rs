@@ -8,6 +8,7 @@ use crate::events;
 use crate::failure::{Failure, refuse};
 use crate::log::page::Pages;
 use crate::log::{Head, LogError};
+use crate::owners;
 use crate::random;
 use crate::rows::{Certificate, Group, Holder, Member};
 use crate::store::Tx;
@@ -218,19 +219,27 @@ impl Lines {
 fn views(tx: &Tx<'_>, head: Head) -> Result<(Lines, Lines), Failure> {
     let (mut groupsrv, mut exploder) = (Lines::default(), Lines::default());
     for group in tx.groups()? {
-        let Group { group: id, list, mode, history, settings, .. } = group;
-        groupsrv.push(head.sequence, &GroupsrvChange::GroupCreated { group: id, mode, history })?;
-        exploder.push(head.sequence, &ExploderChange::GroupCreated { group: id, list, settings })?;
+        let Group { group: id, list, mode, history, settings, signed, .. } = group;
+        groupsrv.push(head.sequence, &GroupsrvChange::GroupCreated { group: id, mode, history, signed })?;
+        exploder.push(head.sequence, &ExploderChange::GroupCreated { group: id, list, settings, signed })?;
+        if signed {
+            let (for_groupsrv, for_exploder) = owners::retold(id, head.sequence, tx)?;
+            for_groupsrv.iter().try_for_each(|(sequence, change)| groupsrv.push(*sequence, change))?;
+            for_exploder.iter().try_for_each(|(sequence, change)| exploder.push(*sequence, change))?;
+            continue;
+        }
         for member in tx.members(&id)? {
             let Member { address, handle, number, state, serial, joined, options, .. } = member;
             // Nobody was told of a pending one.
             let (Some(serial), MemberState::Active | MemberState::Suspended) = (serial, state) else { continue };
             let recipient = recipient(&serial, tx)?;
-            groupsrv.push(joined, &GroupsrvChange::MemberJoined { group: id, handle, recipient })?;
+            groupsrv.push(joined, &GroupsrvChange::MemberJoined { group: id, handle, recipient, signed: None })?;
             if state == MemberState::Suspended {
                 groupsrv.push(head.sequence, &GroupsrvChange::MemberSuspended { group: id, handle })?;
             }
-            exploder.push(joined, &ExploderChange::MemberJoined { group: id, handle, number, address })?;
+            let member =
+                ExploderChange::MemberJoined { group: id, handle, number, address, salt: None, signed: None };
+            exploder.push(joined, &member)?;
             let options = options.for_delivery();
             if options != DeliveryOptions::default() {
                 exploder.push(head.sequence, &ExploderChange::MemberOptions { group: id, handle, options })?;

@@ -3,6 +3,7 @@
 
 mod enrolment;
 mod groups;
+mod owners;
 
 use crate::cert::serial::Serial;
 use crate::change::Change;

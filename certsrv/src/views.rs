@@ -3,6 +3,7 @@
 
 use crate::cert::serial::Serial;
 use crate::change::Change;
+use crate::owners;
 use crate::rows::{Certificate, Holder, Member};
 use crate::store::Tx;
 use twinseal_proto::api::admin::certsrv::MemberState;
@@ -15,36 +16,66 @@ use twinseal_proto::feed::{
 use twinseal_proto::ids::{GroupId, MailAddress};
 use twinseal_svc::store::StoreError;
 
-type Views = (Option<GroupsrvChange>, Option<ExploderChange>);
+/// What the two consumers are told.
+pub(crate) type Views = (Option<GroupsrvChange>, Option<ExploderChange>);
 
 /// The two views of `change`, given what was before it.
 pub(crate) fn of(change: &Change, before: &Tx<'_>) -> Result<Views, StoreError> {
     Ok(match change {
-        Change::GroupCreated { group, list, mode, history, settings, .. } => (
-            Some(GroupsrvChange::GroupCreated { group: *group, mode: *mode, history: *history }),
-            Some(ExploderChange::GroupCreated { group: *group, list: list.clone(), settings: settings.clone() }),
+        Change::GroupCreated { group, list, mode, history, settings, signed, .. } => (
+            Some(GroupsrvChange::GroupCreated { group: *group, mode: *mode, history: *history, signed: *signed }),
+            Some(ExploderChange::GroupCreated {
+                group: *group,
+                list: list.clone(),
+                settings: settings.clone(),
+                signed: *signed,
+            }),
         ),
         Change::GroupSet { group, mode, history, settings, .. } => group_set(group, *mode, *history, settings, before)?,
         Change::GroupDeleted { group } => {
             (Some(GroupsrvChange::GroupDeleted { group: *group }), Some(ExploderChange::GroupDeleted { group: *group }))
         }
         Change::MemberSet { group, address, options, .. } => match member(group, address, before)? {
-            // Told when it is known to the exploder at all: `members::key_memberships`.
+            // Told when it is known to the exploder at all: `members::key_memberships`, `owners::submit`.
             Member { state: MemberState::Pending, .. } => (None, None),
+            Member { handle, .. }
+                if owners::is_signed(group, before)? && owners::told_key(group, &handle, before)?.is_none() =>
+            {
+                (None, None)
+            }
             Member { handle, .. } => {
                 let options = options.for_delivery();
                 (None, Some(ExploderChange::MemberOptions { group: *group, handle, options }))
             }
         },
+        Change::StatementTaken { group, statement, address, salt } => {
+            owners::statement(*group, statement, address.as_ref(), salt.as_ref(), before)?
+        }
+        // Of a member of a signed group the two are told when an owner has signed, and not before.
+        Change::MemberAdded { group, .. } if owners::is_signed(group, before)? => (None, None),
+        Change::MemberKeyed { group, address, serial } if owners::is_signed(group, before)? => {
+            owners::key_changed(*group, &member(group, address, before)?, serial, before)?
+        }
+        Change::MemberSuspended { group, address } | Change::MemberLeft { group, address }
+            if owners::is_signed(group, before)?
+                && owners::told_key(group, &member(group, address, before)?.handle, before)?.is_none() =>
+        {
+            (None, None)
+        }
         Change::MemberAdded { group, address, handle, number, serial: Some(serial), .. } => {
             let member = ExploderChange::MemberJoined {
                 group: *group,
                 handle: *handle,
                 number: *number,
                 address: address.clone(),
+                salt: None,
+                signed: None,
             };
             let recipient = recipient(serial, before)?;
-            (Some(GroupsrvChange::MemberJoined { group: *group, handle: *handle, recipient }), Some(member))
+            (
+                Some(GroupsrvChange::MemberJoined { group: *group, handle: *handle, recipient, signed: None }),
+                Some(member),
+            )
         }
         Change::MemberKeyed { group, address, serial } => {
             keyed(*group, &member(group, address, before)?, recipient(serial, before)?)
@@ -95,8 +126,9 @@ fn group_set(
 ) -> Result<Views, StoreError> {
     let list = before.list_of(group)?.ok_or_else(|| inconsistent("a change names a group that is not there"))?;
     let was = before.group(&list)?.ok_or_else(|| inconsistent("a group without its list"))?;
-    let groupsrv = GroupsrvChange::GroupChanged { group: *group, mode, history };
-    let exploder = ExploderChange::GroupChanged { group: *group, settings: settings.clone() };
+    let signed = was.signed;
+    let groupsrv = GroupsrvChange::GroupChanged { group: *group, mode, history, signed };
+    let exploder = ExploderChange::GroupChanged { group: *group, settings: settings.clone(), signed };
     Ok((
         (was.mode != mode || was.history != history).then_some(groupsrv),
         (was.settings != *settings).then_some(exploder),
@@ -110,11 +142,11 @@ fn keyed(group: GroupId, member: &Member, recipient: RecipientKey) -> Views {
         MemberState::Pending => {
             let (number, address) = (member.number, member.address.clone());
             (
-                Some(GroupsrvChange::MemberJoined { group, handle, recipient }),
-                Some(ExploderChange::MemberJoined { group, handle, number, address }),
+                Some(GroupsrvChange::MemberJoined { group, handle, recipient, signed: None }),
+                Some(ExploderChange::MemberJoined { group, handle, number, address, salt: None, signed: None }),
             )
         }
-        _ => (Some(GroupsrvChange::MemberKeyChanged { group, handle, recipient }), None),
+        _ => (Some(GroupsrvChange::MemberKeyChanged { group, handle, recipient, signed: None }), None),
     }
 }
 

@@ -3,12 +3,14 @@
 use crate::engine::Engine;
 use crate::events;
 use crate::groupkeys::GroupKeys;
+use crate::owners;
 use axum::Router;
 use std::sync::Arc;
 use twinseal_proto::api::admin::exploder::{ListQueue, QueuedPost};
 use twinseal_proto::api::admin::feed::{
     AcceptGeneration, AcceptGenerationRequest, AcknowledgeAlarm, FollowedFeed, ResyncFeed,
 };
+use twinseal_proto::api::admin::rosters::{Acknowledge, ListRosters, PinList, Standing};
 use twinseal_proto::api::admin::{GetStatus, Nothing, Status};
 use twinseal_proto::api::{Problem, ProblemCode};
 use twinseal_proto::time::UnixTime;
@@ -39,18 +41,22 @@ impl Admin {
         let router = route::<AcceptGeneration, _, _, _>(router, accept_generation);
         let router = route::<ResyncFeed, _, _, _>(router, resync);
         let router = route::<AcknowledgeAlarm, _, _, _>(router, acknowledge);
+        let router = route::<PinList, _, _, _>(router, owners::pin);
+        let router = route::<ListRosters, _, _, _>(router, owners::list);
+        let router = route::<Acknowledge, _, _, _>(router, owners::acknowledge);
         route::<ListQueue, _, _, _>(router, list_queue).with_state(Arc::clone(self))
     }
 }
 
 async fn status(admin: Arc<Admin>, _: Caller, _: Nothing) -> Result<Status, Problem> {
+    let standings = admin.engine.roster.standings(UnixTime::now());
     Ok(Status {
         service: "exploder".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ready: admin.ready(),
         feed_sequence: admin.engine.roster.sequence(),
         lease_seconds: admin.engine.lease.left().map(|left| left.as_secs()),
-        warnings: admin.warnings.iter().cloned().chain(admin.feed.warning()).collect(),
+        warnings: admin.warnings.iter().cloned().chain(admin.feed.warning()).chain(standings.iter().flat_map(Standing::warnings)).collect(),
     })
 }
 

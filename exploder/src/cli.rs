@@ -7,10 +7,13 @@ use clap::{Parser, Subcommand};
 use serde::Serialize;
 use std::path::PathBuf;
 use twinseal_proto::api::admin::exploder::{ListQueue, QueuedPost};
+use twinseal_proto::api::admin::rosters::{Acknowledge, AcknowledgeRequest, ListRosters, PinList, PinListRequest};
 use twinseal_proto::api::admin::{GetStatus, Nothing, Status};
 use twinseal_proto::encoding::Digest;
 use twinseal_svc::follow::command::{self, FeedCommand};
+use twinseal_proto::ids::{GroupId, ListAddress};
 use twinseal_svc::join::JoinArgs;
+use twinseal_svc::owners::command::{OwnerArgs, OwnerCertificate, text};
 use twinseal_svc::pins::{Peer, Pins};
 use twinseal_svc::{admin, durable, exit, telemetry};
 
@@ -53,6 +56,9 @@ enum Command {
     /// certsrv's signed feed, which says who is on which list
     #[command(subcommand)]
     Feed(FeedCommand),
+    /// Lists whose owners sign who reads
+    #[command(subcommand)]
+    Group(GroupCommand),
     /// How the daemon is
     Status,
 }
@@ -69,6 +75,24 @@ enum PinCommand {
     },
     /// Show the pins
     List,
+}
+
+#[derive(Debug, Subcommand)]
+enum GroupCommand {
+    /// Trust a list's first owner: from then on nobody gets copies whom an owner did not sign for
+    Pin {
+        /// The list's address
+        list: ListAddress,
+        #[command(flatten)]
+        owner: OwnerArgs,
+    },
+    /// Show the lists whose rosters are signed, and what was refused
+    List,
+    /// Forget the alarms of a group
+    Acknowledge {
+        /// The group's id
+        group: GroupId,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -119,6 +143,26 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Queue(QueueCommand::List) => {
             let posts = runtime()?.block_on(admin::call::<ListQueue>(&config.admin_socket, &Nothing {}))?;
             show(json, &posts, || posts.iter().map(shown_post).collect())
+        }
+        Command::Group(command) => {
+            let socket = &config.admin_socket;
+            match command {
+                GroupCommand::Pin { list, owner: OwnerArgs { owner_cert, replace } } => {
+                    let certificate = OwnerCertificate::load(&owner_cert)?;
+                    let request = PinListRequest { list, owner: certificate.key, replace };
+                    let standing = runtime()?.block_on(admin::call::<PinList>(socket, &request))?;
+                    show(json, &standing, || format!("{}\n{}\n", certificate.text(), text(&standing)))
+                }
+                GroupCommand::List => {
+                    let standings = runtime()?.block_on(admin::call::<ListRosters>(socket, &Nothing {}))?;
+                    show(json, &standings, || standings.iter().map(|standing| text(standing) + "\n").collect())
+                }
+                GroupCommand::Acknowledge { group } => {
+                    let request = AcknowledgeRequest { group };
+                    let done = runtime()?.block_on(admin::call::<Acknowledge>(socket, &request))?;
+                    show(json, &done, || format!("the alarms of {group} are forgotten\n"))
+                }
+            }
         }
         Command::Status => {
             let status = runtime()?.block_on(admin::call::<GetStatus>(&config.admin_socket, &Nothing {}))?;

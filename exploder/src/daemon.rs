@@ -7,6 +7,7 @@ use crate::engine::{Engine, Parts};
 use crate::events;
 use crate::groupkeys::GroupKeys;
 use crate::metrics::Metrics;
+use crate::owners::ListPins;
 use crate::queue::Queue;
 use crate::receive::Receiver;
 use crate::roster::Roster;
@@ -66,11 +67,12 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let stop = shutdown::on_signals()?;
 
     let store = Store::open(&state.join("index"))?.store;
-    let roster = Arc::new(Roster::open(store.clone(), &peers.trust)?);
+    let roster = Arc::new(Roster::open(store.clone(), &peers.trust, ListPins::load(state)?)?);
     let keys = Arc::new(GroupKeys::open(store)?);
     let (spool, recovered) = Spool::open(state, SpooledPost::read_summary).context("spool")?;
     events::recovered(recovered.len());
     let registry = Registry::new();
+    registry.register(Box::new(roster.owners.counter.clone()))?;
     let lease = Lease::default();
     let parts = Parts {
         spool,

@@ -11,7 +11,7 @@
 //! 8. `deliver.rs`: the copies go to the smarthost, and what became of each is written down.
 //! 9. [`verp`]: each copy's envelope sender names message and member, so that a bounce can be told.
 //!
-//! Beside the way: `roster.rs` and `groupkeys.rs` follow certsrv and groupsrv, `store.rs` names the tables of the index,
+//! Beside the way: `roster.rs` and `groupkeys.rs` follow certsrv and groupsrv, `owners.rs` believes certsrv only what owners signed, `store.rs` names the tables of the index,
 //! `daemon.rs` starts and stops it all, [`cli`], `admin.rs`, [`config`], `events.rs` and `metrics.rs` face the operator.
 
 mod admin;
@@ -28,6 +28,7 @@ pub mod headers;
 pub mod intake;
 mod metrics;
 pub mod mime;
+mod owners;
 pub mod policy;
 mod queue;
 mod receive;

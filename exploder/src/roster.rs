@@ -1,16 +1,19 @@
 //! Who is on which list: followed from certsrv's feed, kept in the index, answered from memory.
 
-use crate::store::{CURSOR, LISTS, MEMBERS, META, POSTING_TOKENS, member_key};
+use crate::owners::{self, ListPin, ListPins};
+use crate::store::{CURSOR, LIST_OWNERS, LISTS, MEMBERS, META, POSTING_TOKENS, member_key};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
-use twinseal_proto::encoding::Digest;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use twinseal_proto::encoding::{B64, Digest};
 use twinseal_proto::feed::{Cursor, Delivery, DeliveryOptions, ExploderChange, ListSettings, View};
 use twinseal_proto::ids::{GroupId, Handle, ListAddress, MailAddress, MemberNumber};
+use twinseal_proto::roster::address_digest;
 use twinseal_proto::secret::Token;
 use twinseal_proto::time::UnixTime;
 use twinseal_svc::follow;
 use twinseal_svc::join::FeedTrust;
+use twinseal_svc::owners::{OwnerBook, PinError};
 use twinseal_svc::store::{Batch, Store, StoreError};
 
 /// A list as the exploder acts on it.
@@ -22,6 +25,8 @@ pub(crate) struct List {
     pub(crate) list: ListAddress,
     /// Its settings.
     pub(crate) settings: ListSettings,
+    /// The feed says that its owners sign its roster.
+    pub(crate) signed: bool,
 }
 
 /// A membership.
@@ -35,12 +40,16 @@ pub(crate) struct Member {
     pub(crate) address: MailAddress,
     /// What the member chose.
     pub(crate) options: DeliveryOptions,
+    /// The digest by which an owner names the address.
+    pub(crate) digest: Option<Digest>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct ListRow {
     list: ListAddress,
     settings: ListSettings,
+    #[serde(default)]
+    signed: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -49,6 +58,8 @@ struct MemberRow {
     address: MailAddress,
     #[serde(default)]
     options: DeliveryOptions,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    digest: Option<Digest>,
 }
 
 /// A posting token, by its digest (DESIGN 3.3).
@@ -61,6 +72,9 @@ struct PostingToken {
 /// All lists and members, and the index under them.
 pub(crate) struct Roster {
     store: Store,
+    /// What owners signed.
+    pub(crate) owners: OwnerBook,
+    pins: Mutex<ListPins>,
     directory: RwLock<Directory>,
 }
 
@@ -107,7 +121,7 @@ impl Roster {
     ///
     /// # Errors
     /// The index's.
-    pub(crate) fn open(store: Store, trust: &FeedTrust) -> Result<Self, StoreError> {
+    pub(crate) fn open(store: Store, trust: &FeedTrust, pins: ListPins) -> Result<Self, StoreError> {
         let start = Cursor::start(trust.feed, trust.generation);
         let cursor = store.get::<Cursor>(META, CURSOR)?;
         let kept = cursor.filter(|c| c.feed == trust.feed);
@@ -118,7 +132,7 @@ impl Roster {
         for row in store.scan::<ListRow>(LISTS, b"") {
             let (key, row) = row?;
             if let Ok(group) = key.as_slice().try_into().map(GroupId::from_random) {
-                directory.create(group, row.list, row.settings);
+                directory.create(group, row.list, row.settings, row.signed);
             }
         }
         for row in store.scan::<MemberRow>(MEMBERS, b"") {
@@ -127,7 +141,7 @@ impl Roster {
                 && let Ok(handle) = handle.try_into()
             {
                 let (group, handle) = (GroupId::from_random(*group), Handle::from_random(handle));
-                directory.join(group, handle, row.number, row.address);
+                directory.join(group, handle, row.number, row.address, row.digest);
                 directory.choose(&group, &handle, row.options);
             }
         }
@@ -137,7 +151,8 @@ impl Roster {
                 directory.posting_tokens.insert(digest, row);
             }
         }
-        Ok(Self { store, directory: RwLock::new(directory) })
+        let owners = owners::open(&store)?;
+        Ok(Self { store, owners, pins: Mutex::new(pins), directory: RwLock::new(directory) })
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Directory> {
@@ -166,7 +181,41 @@ impl Roster {
 
     /// The member of the group with this address.
     pub(crate) fn member_by_address(&self, group: &GroupId, address: &MailAddress) -> Option<MemberNumber> {
-        self.read().groups.get(group)?.addresses.get(address).copied()
+        let directory = self.read();
+        let number = directory.groups.get(group)?.addresses.get(address).copied()?;
+        let member = directory.members.get(&number)?;
+        let signed = self.owners.get(group).is_none_or(|pinned| pinned.roster.live.contains_key(&member.handle));
+        signed.then_some(number)
+    }
+
+    /// Whether the feed says that owners sign the group's roster.
+    pub(crate) fn is_signed(&self, group: &GroupId) -> bool {
+        self.read().groups.get(group).is_some_and(|group| group.list.signed)
+    }
+
+    fn pins(&self) -> MutexGuard<'_, ListPins> {
+        self.pins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the pin of a list; `change` is told the group behind the list now.
+    pub(crate) fn pinned(
+        &self,
+        list: &ListAddress,
+        change: impl FnOnce(&OwnerBook, &mut ListPins, Option<GroupId>) -> Result<(), PinError>,
+    ) -> Result<(), PinError> {
+        // First the pins, then the directory: as in `apply`.
+        let mut pins = self.pins();
+        let known = self.read().lists.get(list).map(|list| list.group);
+        change(&self.owners, &mut pins, known)
+    }
+
+    /// The lists whose rosters are signed, as the feed says, by their groups; and all pins.
+    #[expect(clippy::type_complexity, reason = "told once, to the one place that shows it")]
+    pub(crate) fn signed_lists(&self) -> (BTreeMap<GroupId, (Option<ListAddress>, bool)>, Vec<(ListAddress, ListPin)>) {
+        let pins = self.pins().all().map(|(list, pin)| (list.clone(), *pin)).collect();
+        let directory = self.read();
+        let signed = directory.groups.iter().filter(|(_, group)| group.list.signed);
+        (signed.map(|(group, known)| (*group, (Some(known.list.list.clone()), true))).collect(), pins)
     }
 
     /// The member with this number, while the membership lasts.
@@ -187,23 +236,37 @@ impl Roster {
         self.read().groups.get(group).map_or(0, |known| known.handles.len())
     }
 
-    /// Who is sent copies of a post now: everybody in the group but those who want none, and its author if that one wants
-    /// no copies of own posts (K8, K9).
-    pub(crate) fn recipients(&self, group: &GroupId, author: Option<MemberNumber>) -> Vec<MemberNumber> {
+    /// Who is sent copies of a post at `now`: everybody in the group, as far as its owners signed for them, but those who
+    /// want none, and its author if that one wants no copies of own posts (K8, K9).
+    pub(crate) fn recipients(
+        &self,
+        group: &GroupId,
+        author: Option<MemberNumber>,
+        now: UnixTime,
+    ) -> Vec<MemberNumber> {
         let directory = self.read();
         let Some(known) = directory.groups.get(group) else { return Vec::new() };
         let wants = |number: &MemberNumber| {
             directory.members.get(number).is_some_and(|member| {
-                member.options.delivery == Delivery::On && (member.options.own_posts || author != Some(*number))
+                member.options.delivery == Delivery::On
+                    && (member.options.own_posts || author != Some(*number))
+                    && self.delivery(member, now) != owners::Delivery::Never
             })
         };
         known.handles.values().copied().filter(wants).collect()
     }
 }
 
+/// The digest by which an owner names an address.
+fn salted(salt: Option<&B64>, address: &MailAddress) -> Option<Digest> {
+    salt.map(|salt| address_digest(salt.as_ref(), address))
+}
+
 fn clear(store: &Store) -> Result<(), StoreError> {
     let mut batch = Batch::default();
-    for table in [META, LISTS, MEMBERS, POSTING_TOKENS] {
+    // The pins of the owners are in a file, and all that was signed is told again.
+    let signed = [LIST_OWNERS.pins, LIST_OWNERS.entries, LIST_OWNERS.statements];
+    for table in [META, LISTS, MEMBERS, POSTING_TOKENS].into_iter().chain(signed) {
         for row in store.scan::<serde::de::IgnoredAny>(table, b"") {
             batch.delete(table, &row?.0);
         }
@@ -222,8 +285,8 @@ impl Directory {
         }
     }
 
-    fn create(&mut self, group: GroupId, list: ListAddress, settings: ListSettings) {
-        let list = Arc::new(List { group, list, settings });
+    fn create(&mut self, group: GroupId, list: ListAddress, settings: ListSettings, signed: bool) {
+        let list = Arc::new(List { group, list, settings, signed });
         if let Some(known) = self.groups.get_mut(&group) {
             self.lists.remove(&known.list.list);
             known.list = Arc::clone(&list);
@@ -243,9 +306,16 @@ impl Directory {
         }
     }
 
-    fn join(&mut self, group: GroupId, handle: Handle, number: MemberNumber, address: MailAddress) {
+    fn join(
+        &mut self,
+        group: GroupId,
+        handle: Handle,
+        number: MemberNumber,
+        address: MailAddress,
+        digest: Option<Digest>,
+    ) {
         let Some(known) = self.groups.get_mut(&group) else { return };
-        let member = Arc::new(Member { group, handle, address, options: DeliveryOptions::default() });
+        let member = Arc::new(Member { group, handle, address, options: DeliveryOptions::default(), digest });
         known.handles.insert(handle, number);
         known.addresses.insert(Address(Arc::clone(&member)), number);
         self.members.insert(number, member);
@@ -277,12 +347,13 @@ impl Directory {
     /// Writes a change into the batch.
     fn record(&self, change: &ExploderChange, batch: &mut Batch) -> Result<(), StoreError> {
         match change {
-            ExploderChange::GroupCreated { group, list, settings } => {
-                batch.put(LISTS, group.octets(), &ListRow { list: list.clone(), settings: settings.clone() })
+            ExploderChange::GroupCreated { group, list, settings, signed } => {
+                let row = ListRow { list: list.clone(), settings: settings.clone(), signed: *signed };
+                batch.put(LISTS, group.octets(), &row)
             }
-            ExploderChange::GroupChanged { group, settings } => match self.groups.get(group) {
+            ExploderChange::GroupChanged { group, settings, signed } => match self.groups.get(group) {
                 Some(known) => {
-                    let row = ListRow { list: known.list.list.clone(), settings: settings.clone() };
+                    let row = ListRow { list: known.list.list.clone(), settings: settings.clone(), signed: *signed };
                     batch.put(LISTS, group.octets(), &row)
                 }
                 None => Ok(()),
@@ -294,15 +365,17 @@ impl Directory {
                 }
                 Ok(())
             }
-            ExploderChange::MemberJoined { group, handle, number, address } => {
-                let row = MemberRow { number: *number, address: address.clone(), options: DeliveryOptions::default() };
-                batch.put(MEMBERS, &member_key(group, handle), &row)
+            ExploderChange::MemberJoined { group, handle, number, address, salt, .. } => {
+                let (address, options) = (address.clone(), DeliveryOptions::default());
+                let digest = salted(salt.as_ref(), &address);
+                batch.put(MEMBERS, &member_key(group, handle), &MemberRow { number: *number, address, options, digest })
             }
             ExploderChange::MemberOptions { group, handle, options } => {
                 let number = self.groups.get(group).and_then(|known| known.handles.get(handle));
                 match number.and_then(|number| Some((*number, self.members.get(number)?))) {
                     Some((number, member)) => {
-                        let row = MemberRow { number, address: member.address.clone(), options: *options };
+                        let (address, digest) = (member.address.clone(), member.digest);
+                        let row = MemberRow { number, address, options: *options, digest };
                         batch.put(MEMBERS, &member_key(group, handle), &row)
                     }
                     None => Ok(()),
@@ -320,20 +393,24 @@ impl Directory {
                 batch.delete(POSTING_TOKENS, &digest.0);
                 Ok(())
             }
+            ExploderChange::Statement { .. } => Ok(()),
         }
     }
 
     fn apply(&mut self, change: ExploderChange) {
         match change {
-            ExploderChange::GroupCreated { group, list, settings } => self.create(group, list, settings),
-            ExploderChange::GroupChanged { group, settings } => {
+            ExploderChange::GroupCreated { group, list, settings, signed } => {
+                self.create(group, list, settings, signed);
+            }
+            ExploderChange::GroupChanged { group, settings, signed } => {
                 if let Some(list) = self.groups.get(&group).map(|known| known.list.list.clone()) {
-                    self.create(group, list, settings);
+                    self.create(group, list, settings, signed);
                 }
             }
             ExploderChange::GroupDeleted { group } => self.delete(&group),
-            ExploderChange::MemberJoined { group, handle, number, address } => {
-                self.join(group, handle, number, address)
+            ExploderChange::MemberJoined { group, handle, number, address, salt, .. } => {
+                let digest = salted(salt.as_ref(), &address);
+                self.join(group, handle, number, address, digest);
             }
             ExploderChange::MemberOptions { group, handle, options } => self.choose(&group, &handle, options),
             ExploderChange::MemberLeft { group, handle } => self.leave(&group, &handle),
@@ -343,6 +420,7 @@ impl Directory {
             ExploderChange::PostingTokenEnded { digest } => {
                 self.posting_tokens.remove(&digest);
             }
+            ExploderChange::Statement { .. } => {}
         }
     }
 }
@@ -359,18 +437,24 @@ impl follow::Roster for Roster {
     /// fails, the place in the feed stays: the same changes come again, and taking one twice is the same as once.
     fn apply(&self, changes: Vec<(u64, ExploderChange)>, cursor: &Cursor) -> Result<(), StoreError> {
         let mut batch = Batch::default();
+        let mut pins = self.pins();
+        let mut turn = self.owners.turn();
         for (_, change) in changes {
+            let Some(change) = owners::screen(change, &mut turn, &mut pins)? else { continue };
             let mut directory = self.directory.write().unwrap_or_else(PoisonError::into_inner);
             directory.record(&change, &mut batch)?;
             directory.apply(change);
         }
+        let signed = turn.finish(&mut batch)?;
         batch.put(META, CURSOR, cursor)?;
         self.store.commit(batch)?;
+        signed.in_force();
         self.directory.write().unwrap_or_else(PoisonError::into_inner).cursor = cursor.clone();
         Ok(())
     }
 
-    /// The old directory is asked until the new one is whole and durable: no list is missing in between.
+    /// The old directory is asked until the new one is whole and durable: no list is missing in between. What owners
+    /// signed stays: the pins, who the owners are, and how far their statements have come.
     fn replace(&self, changes: Vec<(u64, ExploderChange)>, cursor: &Cursor) -> Result<(), StoreError> {
         let mut batch = Batch::default();
         for table in [LISTS, MEMBERS, POSTING_TOKENS] {
@@ -379,12 +463,18 @@ impl follow::Roster for Roster {
             }
         }
         let mut directory = Directory::empty(cursor.clone());
+        let mut pins = self.pins();
+        let mut turn = self.owners.turn();
+        owners::resync(&changes, &mut turn);
         for (_, change) in changes {
+            let Some(change) = owners::screen(change, &mut turn, &mut pins)? else { continue };
             directory.record(&change, &mut batch)?;
             directory.apply(change);
         }
+        let signed = turn.finish(&mut batch)?;
         batch.put(META, CURSOR, cursor)?;
         self.store.commit(batch)?;
+        signed.in_force();
         *self.directory.write().unwrap_or_else(PoisonError::into_inner) = directory;
         Ok(())
     }
@@ -403,7 +493,8 @@ mod tests {
     }
 
     fn open(dir: &std::path::Path, generation: u64) -> Roster {
-        Roster::open(Store::open(&dir.join("index")).unwrap().store, &trust(generation)).unwrap()
+        Roster::open(Store::open(&dir.join("index")).unwrap().store, &trust(generation), ListPins::load(dir).unwrap())
+            .unwrap()
     }
 
     fn group() -> GroupId {
@@ -416,6 +507,8 @@ mod tests {
             handle: Handle::from_random([n; 16]),
             number: MemberNumber(u32::from(n)),
             address: format!("M{n}@Members.test").parse().unwrap(),
+            salt: None,
+            signed: None,
         }
     }
 
@@ -424,6 +517,7 @@ mod tests {
             group: group(),
             list: "team@lists.test".parse().unwrap(),
             settings: ListSettings::default(),
+            signed: false,
         }
     }
 
@@ -442,13 +536,13 @@ mod tests {
             take(&roster, vec![created(), joined(3), joined(4), joined(5)], 4);
             let left = ExploderChange::MemberLeft { group: group(), handle: Handle::from_random([4; 16]) };
             let settings = ListSettings { max_size: 7, ..ListSettings::default() };
-            take(&roster, vec![left, ExploderChange::GroupChanged { group: group(), settings }], 6);
+            take(&roster, vec![left, ExploderChange::GroupChanged { group: group(), settings, signed: false }], 6);
         }
         let roster = open(dir.path(), 1);
         assert!(roster.known());
         assert_eq!(roster.sequence(), 6);
         assert_eq!(roster.list(&list).unwrap().settings.max_size, 7);
-        let mut members = roster.recipients(&group(), None);
+        let mut members = roster.recipients(&group(), None, UnixTime::now());
         members.sort();
         assert_eq!(members, [3, 5].map(MemberNumber));
         let address = "m3@members.TEST".parse().unwrap();
@@ -456,9 +550,9 @@ mod tests {
         assert_eq!(roster.member(MemberNumber(3)).unwrap().address, address);
         assert!(roster.member(MemberNumber(4)).is_none());
         take(&roster, vec![ExploderChange::GroupDeleted { group: group() }], 7);
-        assert!(roster.list(&list).is_none() && roster.recipients(&group(), None).is_empty());
+        assert!(roster.list(&list).is_none() && roster.recipients(&group(), None, UnixTime::now()).is_empty());
         drop(roster);
-        assert!(open(dir.path(), 1).recipients(&group(), None).is_empty());
+        assert!(open(dir.path(), 1).recipients(&group(), None, UnixTime::now()).is_empty());
     }
 
     #[test]
@@ -495,20 +589,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let roster = open(dir.path(), 1);
         let settings = ListSettings { max_size: 9, ..ListSettings::default() };
-        let changed = ExploderChange::GroupChanged { group: group(), settings };
+        let changed = ExploderChange::GroupChanged { group: group(), settings, signed: false };
         take(&roster, vec![created(), joined(1), changed, joined(2)], 4);
         assert_eq!(roster.list(&"team@lists.test".parse().unwrap()).unwrap().settings.max_size, 9);
         take(&roster, vec![joined(3), ExploderChange::GroupDeleted { group: group() }], 6);
         drop(roster);
         let again = open(dir.path(), 1);
-        assert!(again.recipients(&group(), None).is_empty() && again.member(MemberNumber(3)).is_none());
+        assert!(again.recipients(&group(), None, UnixTime::now()).is_empty() && again.member(MemberNumber(3)).is_none());
     }
 
     #[test]
     fn members_choose_what_they_are_sent() {
         let dir = tempfile::tempdir().unwrap();
         let sorted = |roster: &Roster, author| {
-            let mut found = roster.recipients(&group(), author);
+            let mut found = roster.recipients(&group(), author, UnixTime::now());
             found.sort();
             found.into_iter().map(|number| number.0).collect::<Vec<_>>()
         };
@@ -544,6 +638,7 @@ mod tests {
             group: other,
             list: "other@lists.test".parse().unwrap(),
             settings: ListSettings::default(),
+            signed: false,
         };
         take(&open(dir.path(), 1), vec![created(), elsewhere, joined(3), joined(4)], 2);
         let roster = open(dir.path(), 2);
@@ -554,7 +649,7 @@ mod tests {
         let mut opened = Some(roster);
         for _ in 0..2 {
             let roster = opened.take().unwrap_or_else(|| open(dir.path(), 2));
-            let mut members = roster.recipients(&group(), None);
+            let mut members = roster.recipients(&group(), None, UnixTime::now());
             members.sort();
             assert_eq!(members, [4, 5].map(MemberNumber));
             assert!(roster.member(MemberNumber(3)).is_none());
@@ -564,6 +659,7 @@ mod tests {
         let again = Roster::open(
             Store::open(&dir.path().join("index")).unwrap().store,
             &FeedTrust { feed: FeedId::from_random([8; 16]), ..trust(1) },
+            ListPins::load(dir.path()).unwrap(),
         );
         assert!(!again.unwrap().known(), "another feed's is no roster");
     }

@@ -7,6 +7,7 @@ use crate::deliver::{Outcome, Reason};
 use crate::engine::{Engine, GROUPSRV_AWAY, LEASE_ENDED, SMARTHOST_AWAY};
 use crate::events;
 use crate::expand::{BATCH, Expansion, NotExpanded, expand};
+use crate::owners;
 use crate::queue::schedule::Next;
 use crate::queue::{Pause, seconds};
 use crate::roster::Member;
@@ -25,6 +26,9 @@ use twinseal_proto::time::UnixTime;
 const SLICE: Duration = Duration::from_secs(5);
 /// How long copies that ended are gathered before they are written down together: what a crash may send twice.
 const GATHER: Duration = Duration::from_millis(2);
+
+/// Seconds until a message is looked at again that waits for an owner's word about the roster.
+const UNSERVED: u64 = if cfg!(test) { 1 } else { 10 };
 
 /// Sends what is due of a message.
 pub(crate) async fn send(engine: &Engine, id: PostId) -> Turn {
@@ -45,6 +49,15 @@ pub(crate) async fn send(engine: &Engine, id: PostId) -> Turn {
             return hold(engine, id, "cannot be read from the spool");
         }
     };
+    if let Some(reason) = engine.roster.unserved(&post.group, UnixTime::now()) {
+        return match hold(engine, id, &reason) {
+            // An owner or an administrator ends it, so look again soon.
+            Turn::Pause(Pause::Held(reason, at)) => {
+                Turn::Pause(Pause::Held(reason, at.min(UnixTime::now().plus(UNSERVED))))
+            }
+            other => other,
+        };
+    }
     if let Err(error) = settle_recipients(engine, id, &post).await {
         events::not_written(id, &error);
         // What is sent now would be sent again after a restart, which knows of no copies.
@@ -74,7 +87,7 @@ async fn settle_recipients(engine: &Engine, id: PostId, post: &SpooledPost) -> R
     if engine.queue().get(id).is_none_or(|post| post.copies.is_some()) {
         return Ok(());
     }
-    let members = engine.roster.recipients(&post.group, post.author);
+    let members = engine.roster.recipients(&post.group, post.author, UnixTime::now());
     engine.spool.recipients(id, &members).await?;
     events::recipients(id, members.len());
     engine.queue().set_members(id, members);
@@ -181,7 +194,9 @@ impl Sender<'_> {
 
     /// The next due copies whose members are still there and want them. The others are dropped here.
     fn next_batch(&mut self) -> Vec<(MemberNumber, Arc<Member>)> {
-        let now = seconds(UnixTime::now());
+        let time = UnixTime::now();
+        let now = seconds(time);
+        let mut later = Vec::new();
         let size = if self.asked == 0 { BATCH.0 } else { BATCH.1 };
         let mut batch = Vec::with_capacity(size);
         let mut queue = self.engine.queue();
@@ -196,16 +211,28 @@ impl Sender<'_> {
             }
             let wants =
                 |member: &Arc<Member>| member.group == self.post.group && member.options.delivery == Delivery::On;
-            match self.engine.roster.member(copy.number).filter(wants) {
-                Some(member) => batch.push((copy.number, member)),
-                None => {
+            let member = self.engine.roster.member(copy.number).filter(wants);
+            let may = member.as_ref().map(|member| self.engine.roster.delivery(member, time));
+            match (member, may) {
+                (Some(member), Some(owners::Delivery::Now)) => batch.push((copy.number, member)),
+                (Some(_), Some(owners::Delivery::Later)) => later.push(copy.number),
+                _ => {
                     copy.state = State::Dropped;
                     self.engine.metrics.dropped.inc();
                     self.unwritten.push(*copy);
                 }
             }
         }
+        drop(queue);
+        later.into_iter().for_each(|number| self.park(number));
         batch
+    }
+
+    /// A member to whom nothing may go at present has no copy until the feed brings news, or the next try.
+    fn park(&mut self, number: MemberNumber) {
+        let sequence = self.engine.roster.sequence();
+        self.engine.queue().note_parked(self.sending.id, sequence);
+        self.again(number, State::Parked, Reason::NoLiveKey);
     }
 
     /// Hands wrapped copies to the connections, and deals with the members who get none.
@@ -222,11 +249,7 @@ impl Sender<'_> {
                     self.again(number, State::Due, Reason::NotKnownYet);
                 }
                 Denied::NotAMember => self.drop_copy(number, "not a member"),
-                Denied::NoLiveKey => {
-                    let sequence = self.engine.roster.sequence();
-                    self.engine.queue().note_parked(self.sending.id, sequence);
-                    self.again(number, State::Parked, Reason::NoLiveKey);
-                }
+                Denied::NoLiveKey => self.park(number),
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The index of the exploder: which tables it has and what their keys are. All of it can be fetched again.
 
 use twinseal_proto::ids::{Epoch, GroupId, Handle};
+use twinseal_svc::owners::Tables;
 use twinseal_svc::store::Table;
 
 /// Single records: the place in the feed.
@@ -13,6 +14,10 @@ pub(crate) const MEMBERS: Table = Table(3);
 pub(crate) const KEYS: Table = Table(4);
 /// Posting tokens by digest.
 pub(crate) const POSTING_TOKENS: Table = Table(40);
+
+/// What owners signed.
+pub(crate) const LIST_OWNERS: Tables =
+    Tables { pins: Table(41), entries: Table(42), statements: Table(43), alarms: Table(44) };
 
 /// The place in the feed, in [`META`].
 pub(crate) const CURSOR: &[u8] = b"cursor";

@@ -7,6 +7,7 @@ use twinseal_proto::api::admin::feed::{AcceptGenerationRequest, FollowedFeed};
 use twinseal_proto::api::admin::groupsrv::{
     AllowExploderRequest, AllowedPeers, CreateKeyRequest, CreatedKey, ListedKeys,
 };
+use twinseal_proto::api::admin::rosters::Standing;
 use twinseal_proto::api::admin::{Nothing, Status};
 use twinseal_proto::api::keys::GroupKeys;
 use twinseal_proto::api::{Problem, ProblemCode};
@@ -30,6 +31,7 @@ pub(crate) async fn status(service: Arc<Service>, _: Caller, _: Nothing) -> Resu
             .cloned()
             .chain(service.substituted_warning())
             .chain(service.feed.warning())
+            .chain(service.roster.standings(UnixTime::now()).iter().flat_map(Standing::warnings))
             .collect(),
     })
 }

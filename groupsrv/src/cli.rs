@@ -15,6 +15,7 @@ use twinseal_proto::api::admin::feed::FollowedFeed;
 use twinseal_proto::api::admin::groupsrv::{
     AllowExploder, AllowExploderRequest, AllowedPeers, CreateKey, CreateKeyRequest, ListKeys,
 };
+use twinseal_proto::api::admin::rosters::{Acknowledge, AcknowledgeRequest, ListRosters, PinGroup, PinGroupRequest};
 use twinseal_proto::api::admin::{GetStatus, Nothing};
 use twinseal_proto::api::keys::{EpochState, KeyAlgorithm};
 use twinseal_proto::encoding::Digest;
@@ -23,6 +24,7 @@ use twinseal_proto::time::UnixTime;
 use twinseal_svc::audit::{self, Audit};
 use twinseal_svc::follow::command::{self, FeedCommand};
 use twinseal_svc::join::{FeedTrust, JoinArgs, join};
+use twinseal_svc::owners::command::{OwnerArgs, OwnerCertificate, text};
 use twinseal_svc::pins::{Peer, Pins};
 use twinseal_svc::tls::Identity;
 use twinseal_svc::{admin, exit, telemetry};
@@ -63,6 +65,11 @@ enum Command {
     Feed {
         #[command(subcommand)]
         command: FeedCommand,
+    },
+    /// Groups whose owners sign who reads
+    Group {
+        #[command(subcommand)]
+        command: GroupCommand,
     },
     /// The audit log
     Audit {
@@ -115,6 +122,24 @@ enum KeyCommand {
 enum Algorithm {
     Rsa3072,
     P256,
+}
+
+#[derive(Debug, Subcommand)]
+enum GroupCommand {
+    /// Trust a group's first owner: from then on nobody reads whom an owner did not sign for
+    Pin {
+        /// The group's id
+        group: GroupId,
+        #[command(flatten)]
+        owner: OwnerArgs,
+    },
+    /// Show the groups whose rosters are signed, and what was refused
+    List,
+    /// Forget the alarms of a group
+    Acknowledge {
+        /// The group's id
+        group: GroupId,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -176,6 +201,7 @@ async fn run(cli: Cli) -> Result<()> {
             let feed = feed(&config, &command).await?;
             show.value(&feed, || command::shown(&feed))
         }
+        Command::Group { command } => groups(&config, command, &show).await,
         Command::Audit { command } => audit_log(&config, &command, &show),
         Command::Status => {
             let status = admin::call::<GetStatus>(&config.admin_socket, &Nothing {}).await?;
@@ -279,6 +305,25 @@ async fn keys(config: &Config, command: KeyCommand, show: &Show) -> Result<()> {
                 }
                 lines.join("\n")
             })
+        }
+    }
+}
+
+async fn groups(config: &Config, command: GroupCommand, show: &Show) -> Result<()> {
+    match command {
+        GroupCommand::Pin { group, owner: OwnerArgs { owner_cert, replace } } => {
+            let certificate = OwnerCertificate::load(&owner_cert)?;
+            let request = PinGroupRequest { group, owner: certificate.key, replace };
+            let standing = admin::call::<PinGroup>(&config.admin_socket, &request).await?;
+            show.value(&standing, || format!("{}\n{}", certificate.text(), text(&standing)))
+        }
+        GroupCommand::List => {
+            let standings = admin::call::<ListRosters>(&config.admin_socket, &Nothing {}).await?;
+            show.value(&standings, || standings.iter().map(text).collect::<Vec<_>>().join("\n"))
+        }
+        GroupCommand::Acknowledge { group } => {
+            let done = admin::call::<Acknowledge>(&config.admin_socket, &AcknowledgeRequest { group }).await?;
+            show.value(&done, || format!("the alarms of {group} are forgotten"))
         }
     }
 }

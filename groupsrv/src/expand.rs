@@ -62,7 +62,7 @@ async fn steps(
     // 3. Authorisation: of the message, then of each member.
     let first_seen = registered(service, &presented).await?;
     let mut seen = call.about(first_seen).map_err(stopped)?;
-    let select = || service.roster.select(&group, &handles).ok_or_else(|| parse::Refused::NoGroup.problem());
+    let select = || service.roster.select(&group, &handles, UnixTime::now());
     let grant = decisions(&seen, &handles, &select()?).find_map(|decision| match decision {
         Decision::Grant(grant) => Some(grant),
         Decision::Denied(_) => None,

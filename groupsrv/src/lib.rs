@@ -30,6 +30,7 @@ mod expand;
 mod identity;
 mod keys;
 mod metrics;
+mod owners;
 mod parse;
 mod rebuild;
 mod record;

@@ -16,6 +16,9 @@ pub(crate) enum RebuildError {
     /// The index cannot be written.
     #[error("index")]
     Store(#[from] StoreError),
+    /// A pin cannot be set again.
+    #[error("pin")]
+    Pin(#[from] twinseal_svc::owners::PinError),
     /// A record that verifies but is of a version that this program does not know.
     #[error("an audit record of another version: {0}")]
     Record(#[from] serde_json::Error),
@@ -58,7 +61,9 @@ fn read(json: &str, index: &Index) -> Result<(), RebuildError> {
         | Event::Refused { .. }
         | Event::ExploderPinned { .. }
         | Event::GenerationAccepted { .. }
-        | Event::RosterResync => {}
+        | Event::RosterResync
+        | Event::AlarmsAcknowledged { .. } => {}
+        Event::OwnerPinned { group, owner } => index.pinned(group, owner)?,
     }
     Ok(())
 }

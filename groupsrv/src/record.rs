@@ -98,6 +98,18 @@ pub(crate) enum Event {
     },
     /// An administrator had the roster replaced by certsrv's state.
     RosterResync,
+    /// An administrator pinned a group's first owner, in the place of another one if there was one.
+    OwnerPinned {
+        /// The group.
+        group: GroupId,
+        /// SHA-256 of the owner's public key.
+        owner: Digest,
+    },
+    /// An administrator has seen to the alarms of a group.
+    AlarmsAcknowledged {
+        /// The group.
+        group: GroupId,
+    },
 }
 
 /// The calls that are recorded.
@@ -117,6 +129,7 @@ impl Event {
             Self::Registered { group, .. } | Self::Expanded { group, .. } | Self::Refused { group, .. } => Some(group),
             Self::KeyCreated { key, .. } => Some(&key.group),
             Self::ExploderPinned { .. } | Self::GenerationAccepted { .. } | Self::RosterResync => None,
+            Self::OwnerPinned { group, .. } | Self::AlarmsAcknowledged { group } => Some(group),
         }
     }
 
@@ -130,6 +143,8 @@ impl Event {
             | Self::ExploderPinned { .. }
             | Self::GenerationAccepted { .. }
             | Self::RosterResync => false,
+            | Self::OwnerPinned { .. }
+            | Self::AlarmsAcknowledged { .. } => false,
         }
     }
 
@@ -174,6 +189,8 @@ impl fmt::Display for Record {
                 key.iter().try_for_each(|key| write!(f, " key={key}"))
             }
             Event::RosterResync => f.write_str("roster-resync"),
+            Event::OwnerPinned { group, owner } => write!(f, "owner-pinned group={group} owner={owner}"),
+            Event::AlarmsAcknowledged { group } => write!(f, "alarms-acknowledged group={group}"),
         }
     }
 }
@@ -213,6 +230,8 @@ mod tests {
             Event::ExploderPinned { pin: digest, allowed: false },
             Event::GenerationAccepted { generation: 2, key: None },
             Event::RosterResync,
+            Event::OwnerPinned { group, owner: digest },
+            Event::AlarmsAcknowledged { group },
         ] {
             let record = Record { time: UnixTime(5), event };
             let json = serde_json::to_string(&record).unwrap();

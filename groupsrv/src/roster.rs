@@ -1,16 +1,24 @@
 //! The groups and their members, in memory and ready to wrap for: fed by certsrv's feed, kept in the index.
 
 use crate::authz::Standing;
+use crate::owners;
+use crate::parse;
 use crate::store::{GroupRow, Index, MemberRow, RosterBatch};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use twinseal_proto::api::admin::rosters;
+use twinseal_proto::api::{Problem, ProblemCode};
 use twinseal_proto::cms::recipient::RecipientId;
 use twinseal_proto::cms::wrap::{MemberKey, MemberKeyError, RsaScheme};
+use twinseal_proto::encoding::Digest;
 use twinseal_proto::feed::{Cursor, GroupsrvChange, History, RecipientKey, View};
 use twinseal_proto::ids::{GroupId, Handle};
+use twinseal_proto::roster::{Accepted, Binding, SignedStatement};
+use twinseal_proto::time::UnixTime;
 use twinseal_svc::failpoint;
 use twinseal_svc::follow;
+use twinseal_svc::owners::{Membership, OwnerBook, Turn};
 use twinseal_svc::store::StoreError;
 
 /// A membership, its key parsed once: that is seven times the cost of a wrap.
@@ -18,6 +26,8 @@ pub(crate) struct Member {
     joined: u64,
     /// `None` while the membership is suspended.
     pub(crate) key: Option<MemberKey>,
+    /// SHA-256 of its SubjectPublicKeyInfo.
+    pub(crate) key_digest: Option<Digest>,
 }
 
 impl Member {
@@ -29,7 +39,13 @@ impl Member {
                 None
             }
         });
-        Arc::new(Self { joined: row.joined, key })
+        let key_digest = row.recipient.as_ref().map(|recipient| Digest::of(recipient.public_key.as_ref()));
+        Arc::new(Self { joined: row.joined, key, key_digest })
+    }
+
+    /// The same, as if it were suspended.
+    pub(crate) const fn without_key(&self) -> Self {
+        Self { joined: self.joined, key: None, key_digest: None }
     }
 
     /// What authorisation looks at.
@@ -58,6 +74,8 @@ struct Live {
 /// The roster.
 pub(crate) struct Roster {
     index: Arc<Index>,
+    /// What owners signed.
+    pub(crate) owners: OwnerBook,
     live: RwLock<Live>,
     complete: AtomicBool,
 }
@@ -87,7 +105,8 @@ impl Roster {
             }
             groups.insert(id, Group { row, members });
         }
-        Ok(Self { index, live: RwLock::new(Live { cursor, groups }), complete })
+        let owners = index.owner_book()?;
+        Ok(Self { index, owners, live: RwLock::new(Live { cursor, groups }), complete })
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Live> {
@@ -104,12 +123,36 @@ impl Roster {
         self.read().groups.get(group).is_some_and(|group| group.row.deleted)
     }
 
-    /// The members of `group` behind `handles`; `None` when there is no such group.
-    pub(crate) fn select(&self, group: &GroupId, handles: &[Handle]) -> Option<Selected> {
+    /// The members of `group` behind `handles` at `now`, as far as its owners signed for them.
+    ///
+    /// # Errors
+    /// There is no such group, or no owner vouches for its roster: what the caller is told.
+    pub(crate) fn select(&self, group: &GroupId, handles: &[Handle], now: UnixTime) -> Result<Selected, Problem> {
         let live = self.read();
-        let group = live.groups.get(group).filter(|group| !group.row.deleted)?;
-        let members = handles.iter().map(|handle| group.members.get(handle).cloned()).collect();
-        Some(Selected { history: group.row.history, members })
+        let known = live.groups.get(group).filter(|group| !group.row.deleted);
+        let known = known.ok_or_else(|| parse::Refused::NoGroup.problem())?;
+        if let Some(reason) = self.owners.unserved(group, known.row.signed, now) {
+            return Err(Problem::new(ProblemCode::Conflict, format!("group: {reason}")));
+        }
+        let signed = self.owners.get(group);
+        let member = |handle| {
+            let member = known.members.get(handle)?;
+            match &signed {
+                Some(pinned) => owners::admitted(&pinned.roster, handle, member, now),
+                None => Some(Arc::clone(member)),
+            }
+        };
+        Ok(Selected { history: known.row.history, members: handles.iter().map(member).collect() })
+    }
+
+    /// How the groups stand whose owners sign, or should.
+    pub(crate) fn standings(&self, now: UnixTime) -> Vec<rosters::Standing> {
+        let live = self.read();
+        let signed = live.groups.iter().filter(|(_, group)| group.row.signed && !group.row.deleted);
+        let mut groups = self.owners.groups();
+        groups.extend(signed.map(|(group, _)| *group));
+        let is_signed = |group: &GroupId| live.groups.get(group).is_some_and(|group| group.row.signed);
+        groups.into_iter().filter_map(|group| self.owners.standing(&group, is_signed(&group), now)).collect()
     }
 
     /// Whether a membership certificate was revoked; `serial` is the content of its INTEGER.
@@ -154,28 +197,36 @@ impl follow::Roster for Roster {
     }
 
     fn apply(&self, changes: Vec<(u64, GroupsrvChange)>, cursor: &Cursor) -> Result<(), StoreError> {
-        self.take(changes, cursor)
+        self.take(changes, cursor, false)
     }
 
     /// One commit says that everything there was ended and what there is now, so readers and a crash see the one or the
     /// other. Groups that the snapshot does not have stay as deleted ones: their keys open nothing. What was registered and
     /// when it was first seen stays; when a member joined the snapshot says.
     fn replace(&self, changes: Vec<(u64, GroupsrvChange)>, cursor: &Cursor) -> Result<(), StoreError> {
-        let known: Vec<GroupId> = self.read().groups.keys().copied().collect();
-        let ended = known.into_iter().map(|group| (0, GroupsrvChange::GroupDeleted { group }));
-        self.take(ended.chain(changes).collect(), cursor)
+        self.take(changes, cursor, true)
     }
 }
 
 impl Roster {
-    fn take(&self, changes: Vec<(u64, GroupsrvChange)>, cursor: &Cursor) -> Result<(), StoreError> {
+    /// `anew`: what there was ended, and the changes are all there is.
+    fn take(&self, changes: Vec<(u64, GroupsrvChange)>, cursor: &Cursor, anew: bool) -> Result<(), StoreError> {
         failpoint::hit("groupsrv.roster.before-apply");
-        let mut page =
-            Page { roster: self, batch: RosterBatch::default(), groups: HashMap::new(), members: HashMap::new() };
+        let mut page = Page {
+            roster: self,
+            batch: RosterBatch::default(),
+            groups: HashMap::new(),
+            members: HashMap::new(),
+            owners: self.owners.turn(),
+        };
+        if anew {
+            page.begin_anew(&changes)?;
+        }
         for (sequence, change) in changes {
             page.take(sequence, change)?;
         }
-        let Page { batch, groups, members, .. } = page;
+        let Page { mut batch, groups, members, owners, .. } = page;
+        let signed = owners.finish(batch.inner())?;
         let members: Vec<_> = members
             .into_iter()
             .map(|((group, handle), row)| (group, handle, row.map(|row| Member::new(&handle, &row))))
@@ -183,6 +234,7 @@ impl Roster {
         self.index.commit(batch, cursor)?;
         failpoint::hit("groupsrv.roster.after-apply");
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        signed.in_force();
         for (id, row) in groups {
             let group = live.groups.entry(id).or_insert_with(|| Group { row, members: HashMap::new() });
             group.row = row;
@@ -206,29 +258,78 @@ struct Page<'a> {
     groups: HashMap<GroupId, GroupRow>,
     /// `None`: the membership ended.
     members: HashMap<(GroupId, Handle), Option<MemberRow>>,
+    owners: Turn<'a>,
 }
 
 impl Page<'_> {
     fn take(&mut self, sequence: u64, change: GroupsrvChange) -> Result<(), StoreError> {
         use GroupsrvChange as C;
         match change {
-            C::GroupCreated { group, mode, history } | C::GroupChanged { group, mode, history } => {
-                self.put_group(group, GroupRow { mode, history, deleted: false })
+            C::GroupCreated { group, mode, history, signed } | C::GroupChanged { group, mode, history, signed } => {
+                self.owners.told_signed(group, signed);
+                self.put_group(group, GroupRow { mode, history, deleted: false, signed })
             }
-            C::GroupDeleted { group } => self.delete_group(group),
-            C::MemberJoined { group, handle, recipient } => {
-                self.put_member(group, handle, MemberRow { joined: sequence, recipient: Some(recipient) })
+            C::GroupDeleted { group } => {
+                self.owners.deleted(&group);
+                self.delete_group(group)
             }
-            C::MemberKeyChanged { group, handle, recipient } => self.change_key(group, handle, Some(recipient)),
+            C::MemberJoined { group, handle, recipient, signed } => {
+                match self.owners.member(group, handle, signed.as_ref(), Binding::Key(recipient.public_key.as_ref())) {
+                    Membership::Unpinned | Membership::Signed => {
+                        self.put_member(group, handle, MemberRow { joined: sequence, recipient: Some(recipient) })
+                    }
+                    Membership::Refused => Ok(()),
+                }
+            }
+            C::MemberKeyChanged { group, handle, recipient, signed } => {
+                self.signed_key(group, handle, recipient, signed.as_ref())
+            }
             C::MemberSuspended { group, handle } => self.change_key(group, handle, None),
             C::MembershipRevoked { certificates } => {
                 certificates.iter().try_for_each(|one| self.batch.put_revoked(one.serial.as_ref(), one.until))
             }
             C::MemberLeft { group, handle } => {
-                self.batch.delete_member(&group, &handle);
-                self.members.insert((group, handle), None);
+                self.owners.left(&group, &handle)?;
+                self.delete_member(group, handle);
                 Ok(())
             }
+            C::Statement { group, statement } => {
+                if let Some(Accepted::Removal(handle)) = self.owners.statement(group, &statement) {
+                    self.delete_member(group, handle);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Everything there was ended, apart from what owners signed: the pins, who the owners are, and how far their
+    /// statements have come.
+    fn begin_anew(&mut self, changes: &[(u64, GroupsrvChange)]) -> Result<(), StoreError> {
+        owners::resync(changes, &mut self.owners);
+        let known: Vec<GroupId> = self.roster.read().groups.keys().copied().collect();
+        known.into_iter().try_for_each(|group| self.delete_group(group))
+    }
+
+    fn delete_member(&mut self, group: GroupId, handle: Handle) {
+        self.batch.delete_member(&group, &handle);
+        self.members.insert((group, handle), None);
+    }
+
+    /// In a pinned group a key changes when an owner signed for the new one; until then the old one stays in force.
+    fn signed_key(
+        &mut self,
+        group: GroupId,
+        handle: Handle,
+        recipient: RecipientKey,
+        signed: Option<&SignedStatement>,
+    ) -> Result<(), StoreError> {
+        if signed.is_none() && self.owners.is_pinned(&group) {
+            tracing::info!(%group, %handle, "a member's new key waits for an owner's signature");
+            return Ok(());
+        }
+        match self.owners.member(group, handle, signed, Binding::Key(recipient.public_key.as_ref())) {
+            Membership::Unpinned | Membership::Signed => self.change_key(group, handle, Some(recipient)),
+            Membership::Refused => Ok(()),
         }
     }
 

@@ -139,6 +139,9 @@ pub(crate) async fn build(
     let substituted = Substituted::new(&index.substituted()?, UnixTime::now());
     let roster = Roster::load(Arc::clone(&index), Cursor::start(trust.feed, trust.generation))?;
 
+    let metrics = Metrics::new()?;
+    metrics.for_operators.register(Box::new(roster.owners.counter.clone()))?;
+
     let (certified, unfinished): (Vec<_>, Vec<_>) = stored.into_iter().partition(|key| key.certified.is_some());
     let creator = Creator {
         keys,

@@ -8,6 +8,7 @@ use crate::identity::IdentityKey;
 use crate::keys::KeyRing;
 use crate::keys::create::Creator;
 use crate::metrics::Metrics;
+use crate::owners;
 use crate::record::{Call, Event, Record};
 use crate::register;
 use crate::roster::Roster;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use twinseal_proto::api::admin::GetStatus;
 use twinseal_proto::api::admin::feed::{AcceptGeneration, AcknowledgeAlarm, ResyncFeed};
 use twinseal_proto::api::admin::groupsrv::{AllowExploder, CreateKey, ListKeys};
+use twinseal_proto::api::admin::rosters::{Acknowledge, ListRosters, PinGroup};
 use twinseal_proto::api::expand::Expand;
 use twinseal_proto::api::keys::Certs;
 use twinseal_proto::api::tickets::Register;
@@ -159,5 +161,8 @@ pub(crate) fn admin_routes(service: Arc<Service>) -> Router {
     let router = route::<AcceptGeneration, _, _, _>(router, admin::accept_generation);
     let router = route::<ResyncFeed, _, _, _>(router, admin::resync);
     let router = route::<AcknowledgeAlarm, _, _, _>(router, admin::acknowledge);
+    let router = route::<PinGroup, _, _, _>(router, owners::pin);
+    let router = route::<ListRosters, _, _, _>(router, owners::list);
+    let router = route::<Acknowledge, _, _, _>(router, owners::acknowledge);
     router.with_state(service)
 }

@@ -11,6 +11,7 @@ use twinseal_proto::encoding::Digest;
 use twinseal_proto::feed::{Cursor, DeliveryMode, History, RecipientKey};
 use twinseal_proto::ids::{Epoch, GroupId, Handle};
 use twinseal_proto::time::UnixTime;
+use twinseal_svc::owners::{OwnerBook, PinError, Tables};
 use twinseal_svc::store::{Batch, Store, StoreError, Table};
 
 const META: Table = Table(0);
@@ -22,6 +23,8 @@ const KEYS: Table = Table(5);
 const SUBSTITUTED: Table = Table(6);
 /// Serial number of a membership certificate → its notAfter: revoked.
 const REVOKED: Table = Table(20);
+/// What owners signed.
+const OWNERS: Tables = Tables { pins: Table(40), entries: Table(41), statements: Table(42), alarms: Table(43) };
 
 const CURSOR: &[u8] = b"cursor";
 /// The audit log has been read into this index.
@@ -38,6 +41,9 @@ pub(crate) struct GroupRow {
     pub(crate) history: History,
     /// It is no more.
     pub(crate) deleted: bool,
+    /// The feed says that its owners sign its roster.
+    #[serde(default)]
+    pub(crate) signed: bool,
 }
 
 /// A membership.
@@ -137,6 +143,16 @@ impl Index {
         let mut batch = Batch::default();
         batch.put(META, COMPLETE, &true)?;
         self.store.commit(batch)
+    }
+
+    /// What owners signed.
+    pub(crate) fn owner_book(&self) -> Result<OwnerBook, StoreError> {
+        OwnerBook::open(self.store.clone(), OWNERS, "groupsrv")
+    }
+
+    /// Pins a group's first owner, as the audit log tells. Blocks.
+    pub(crate) fn pinned(&self, group: GroupId, owner: Digest) -> Result<(), PinError> {
+        self.owner_book()?.pin(group, owner, true)
     }
 
     /// Every group.
@@ -268,6 +284,11 @@ pub(crate) struct RosterBatch {
 }
 
 impl RosterBatch {
+    /// For what other parts write with it.
+    pub(crate) const fn inner(&mut self) -> &mut Batch {
+        &mut self.batch
+    }
+
     /// Writes a group.
     pub(crate) fn put_group(&mut self, group: &GroupId, row: &GroupRow) -> Result<(), StoreError> {
         self.batch.put(GROUPS, group.octets(), row)

@@ -6,6 +6,7 @@ mod crash;
 mod daily;
 mod generation;
 mod history;
+mod owners;
 pub(crate) mod support;
 mod tls;
 mod together;

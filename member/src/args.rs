@@ -51,6 +51,9 @@ pub(crate) enum Command {
     Send(Send),
     /// Decrypt a message and verify its signature
     Read(Read),
+    /// Sign who reads a list that you own
+    #[command(subcommand)]
+    Owner(OwnerCommand),
     /// Write key and certificate to a PKCS #12 file for a mail program
     Export(Export),
     /// Passwords with which mail programs post to lists, and can do nothing else
@@ -129,6 +132,71 @@ pub(crate) struct OneList {
     /// For programs
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum OwnerCommand {
+    /// Show who waits for a signature
+    Pending {
+        /// The list's address
+        list: ListAddress,
+        /// For programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Sign for members, and for the list as a whole
+    Sign {
+        /// The list's address
+        list: ListAddress,
+        /// The members
+        #[arg(value_name = "ADDRESS", required_unless_present = "all", conflicts_with = "all")]
+        who: Vec<MailAddress>,
+        /// Everybody who waits
+        #[arg(long)]
+        all: bool,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Vouch for the list as a whole for 30 days more
+    Head {
+        /// The list's address
+        list: ListAddress,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Take a member out
+    Remove {
+        #[command(flatten)]
+        of: OwnerOf,
+    },
+    /// Let a member sign too
+    AddOwner {
+        #[command(flatten)]
+        of: OwnerOf,
+    },
+    /// Let an owner sign no more
+    RemoveOwner {
+        /// The list's address
+        list: ListAddress,
+        /// The owner's address, or the SHA-256 of the owner's key
+        who: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OwnerOf {
+    /// The list's address
+    pub(crate) list: ListAddress,
+    /// The member
+    pub(crate) address: MailAddress,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Args)]

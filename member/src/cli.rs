@@ -100,6 +100,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
             requests::reject(&home, request)?;
             say("the request has ended")
         }
+        Command::Owner(command) => crate::owner_cli::run(&home, command, now),
         Command::Send(arguments) => send(&home, arguments, now),
         Command::Read(arguments) => read(&home, &arguments, now),
         Command::Export(Export { p12, password_file }) => {

@@ -138,6 +138,12 @@ impl Home {
         self.dir.join("lists")
     }
 
+    /// Where an owner keeps what was signed.
+    #[must_use]
+    pub fn rosters(&self) -> PathBuf {
+        self.dir.join("rosters")
+    }
+
     /// Reads `home.toml`.
     ///
     /// # Errors

@@ -20,6 +20,8 @@
 //! 3. [`signed`]: whose signature it bears.
 //! 4. [`read`] decides whether it may be shown; [`show`] makes text of it.
 //!
+//! `twinseal owner` ([`owner`]): an owner signs who reads a list.
+//!
 //! [`export`] writes a PKCS #12 file for mail programs, [`status`] says how things stand. [`exit`] is the table of exit
 //! codes, [`cli`] the command line.
 
@@ -38,6 +40,8 @@ pub mod lists;
 pub mod open;
 pub mod outer;
 pub mod posting;
+pub mod owner;
+mod owner_cli;
 pub mod read;
 pub mod requests;
 pub mod seal;

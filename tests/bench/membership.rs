@@ -146,7 +146,8 @@ async fn large(page: &mut Page) -> Result<()> {
         let list: ListAddress = format!("list{n}@lists.test").parse()?;
         let owner = address(n * each)?;
         let (mode, history, settings) = Default::default();
-        let group = CreateGroupRequest { list: list.clone(), owner, mode, history, join: JoinPolicy::Closed, settings };
+        let join = JoinPolicy::Closed;
+        let group = CreateGroupRequest { list: list.clone(), owner, mode, history, join, signed: false, settings };
         certsrv.call::<CreateGroup>(&group, PATIENCE).await?;
         let addresses = (n * each + 1..(n + 1) * each).map(address).collect::<Result<_, _>>()?;
         certsrv.call::<AddMembers>(&MembersRequest { list, addresses }, PATIENCE).await?;

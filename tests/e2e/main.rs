@@ -15,6 +15,7 @@ mod leaving;
 mod matrix;
 mod notices;
 mod outage;
+mod owners;
 mod refusals;
 mod revocation;
 mod saml;

@@ -389,6 +389,7 @@ fn group_request(args: &UpArgs) -> Result<CreateGroupRequest> {
         mode: DeliveryMode::Expand,
         history: History::SinceJoin,
         join: JoinPolicy::Open,
+        signed: false,
         settings: ListSettings {
             post: match args.post {
                 Post::From => PostLevel::From,

@@ -90,6 +90,9 @@ pub(super) struct CreateGroup {
     /// Largest message in octets
     #[arg(long, default_value_t = 10 * 1024 * 1024, value_name = "OCTETS")]
     max_size: u64,
+    /// Let nobody read whom an owner did not sign for
+    #[arg(long)]
+    signed: bool,
     /// A phrase for people
     #[arg(long, default_value = "", value_name = "TEXT")]
     description: String,
@@ -103,6 +106,7 @@ impl From<CreateGroup> for CreateGroupRequest {
             mode: DeliveryMode::default(),
             history: asked.history,
             join: asked.join,
+            signed: asked.signed,
             settings: ListSettings {
                 post: asked.post,
                 content: asked.content,

@@ -12,6 +12,7 @@ use twinseal_proto::ids::{GroupId, Handle, MemberNumber, RequestId};
 
 fn group(join: JoinPolicy, owners: u64) -> Group {
     Group {
+        signed: false,
         group: GroupId::from_random([1; 16]),
         list: "team@lists.test".parse().unwrap(),
         owner: address("owner"),

@@ -144,6 +144,7 @@ fn filled(store: &Store, key: &PKey<Private>) -> Tx<'static> {
         mode: DeliveryMode::Expand,
         history: History::SinceJoin,
         settings: ListSettings::default(),
+        signed: false,
     })
     .unwrap();
     let root = Ca::root(signer(ec_key()), &Profile::root("Test"), Serial::from_random([1; 16]), now(), 3650).unwrap();

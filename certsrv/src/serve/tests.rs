@@ -16,6 +16,7 @@ mod keys;
 mod membership;
 mod notices;
 mod posting;
+mod owners;
 mod rebuild;
 mod revocation;
 mod services;

@@ -147,7 +147,7 @@ async fn members_are_denied_one_by_one() {
     assert_eq!(world.service.metrics.unwraps.get(), unwraps);
     // A new key brings the member back, with the old time of joining.
     let (handle, recipient) = (suspended.handle, suspended.recipient());
-    world.say(&GroupsrvChange::MemberKeyChanged { group, handle, recipient }).await;
+    world.say(&GroupsrvChange::MemberKeyChanged { group, handle, recipient, signed: None }).await;
     let answer = world.expand(group, &info, &[handle]).await.unwrap();
     assert_eq!(suspended.open(&answer.wraps[0]), vec![9; 32]);
 }
@@ -163,7 +163,7 @@ async fn many_answers_keep_the_order_of_the_question() {
         let (handle, recipient) = (Handle::from_random([number; 16]), members[usize::from(number % 2)].recipient());
         handles.push(handle);
         if number % 7 != 3 {
-            last = world.authority.say(&GroupsrvChange::MemberJoined { group, handle, recipient });
+            last = world.authority.say(&GroupsrvChange::MemberJoined { group, handle, recipient, signed: None });
         }
     }
     world.caught_up(last).await;

@@ -6,6 +6,7 @@ use openssl::nid::Nid;
 use twinseal_proto::api::expand::{Denied, Wrapped};
 use twinseal_proto::api::keys::KeyAlgorithm;
 use twinseal_proto::feed::{Cursor, DeliveryMode, GENERATION_STEP, GroupsrvChange, History};
+use twinseal_proto::time::UnixTime;
 use twinseal_svc::follow::Roster as _;
 
 #[tokio::test]
@@ -26,9 +27,10 @@ async fn a_snapshot_replaces_members_and_keeps_what_was_first_seen() {
     let place = Cursor { generation: 2, sequence: began + 1, ..world.service.roster.cursor() };
     let member = |member: &Member| {
         let (handle, recipient) = (member.handle, member.recipient());
-        GroupsrvChange::MemberJoined { group, handle, recipient }
+        GroupsrvChange::MemberJoined { group, handle, recipient, signed: None }
     };
-    let created = GroupsrvChange::GroupCreated { group, mode: DeliveryMode::Expand, history: History::SinceJoin };
+    let (mode, history) = (DeliveryMode::Expand, History::SinceJoin);
+    let created = GroupsrvChange::GroupCreated { group, mode, history, signed: false };
     let snapshot = vec![(began, created), (joined, member(&ann)), (began + 1, member(&cyd))];
     let roster = std::sync::Arc::clone(&world.service.roster);
     let at = place.clone();
@@ -48,7 +50,7 @@ async fn a_snapshot_replaces_members_and_keeps_what_was_first_seen() {
     let world = world.restart(|_| {}).await.unwrap();
     let kept = world.service.roster.cursor();
     assert_eq!((kept.generation, kept.sequence, kept.head), (2, place.sequence, place.head));
-    let selected = world.service.roster.select(&group, &[ann.handle, bob.handle, cyd.handle]).unwrap();
+    let selected = world.service.roster.select(&group, &[ann.handle, bob.handle, cyd.handle], UnixTime::now()).unwrap();
     let there: Vec<bool> = selected.members.iter().map(Option::is_some).collect();
     assert_eq!(there, [true, false, true]);
     assert!(world.service.roster.is_deleted(&gone));

@@ -328,13 +328,13 @@ impl World {
 
     pub(crate) async fn group(&self, number: u8, history: History) -> GroupId {
         let group = GroupId::from_random([number; 16]);
-        self.say(&GroupsrvChange::GroupCreated { group, mode: DeliveryMode::Expand, history }).await;
+        self.say(&GroupsrvChange::GroupCreated { group, mode: DeliveryMode::Expand, history, signed: false }).await;
         group
     }
 
     pub(crate) async fn join(&self, group: GroupId, member: &Member) -> u64 {
         let (handle, recipient) = (member.handle, member.recipient());
-        self.say(&GroupsrvChange::MemberJoined { group, handle, recipient }).await
+        self.say(&GroupsrvChange::MemberJoined { group, handle, recipient, signed: None }).await
     }
 
     /// Makes a group key; its certificate.

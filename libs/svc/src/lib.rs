@@ -6,6 +6,7 @@
 //! * [`durable`], [`commit`], [`store`], [`audit`]: every durable write goes through one of these.
 //! * [`exit`]: how the command lines end.
 //! * [`keys`]: private keys at rest.
+//! * [`owners`]: what owners signed about the readers of their groups, as a consumer of the feed keeps it.
 //! * [`colocation`]: whether services that should be apart are on one host.
 //! * [`failpoint`]: named steps at which the crash tests kill a daemon.
 
@@ -23,6 +24,7 @@ pub mod http;
 pub mod join;
 pub mod keys;
 pub mod listen;
+pub mod owners;
 pub mod pins;
 pub mod shutdown;
 pub mod store;

@@ -323,6 +323,7 @@ pub(super) fn key_and_csr(name: &str) -> (PKey<Private>, Vec<u8>) {
 
 pub(super) fn group_request(list: &str, owner: &str, policy: JoinPolicy) -> CreateGroupRequest {
     CreateGroupRequest {
+        signed: false,
         list: list.parse().unwrap(),
         owner: crate::tests::address(owner),
         mode: Default::default(),

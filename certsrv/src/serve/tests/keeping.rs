@@ -21,6 +21,8 @@ use twinseal_proto::api::feed::{Feed, FeedPage, FeedRequest, FeedSnapshot, Snaps
 use twinseal_proto::api::services::ServiceRole;
 use twinseal_proto::encoding::{B64, Digest};
 use twinseal_proto::feed::{Cursor, ExploderChange, FeedError, GENERATION_STEP, GroupsrvChange, View};
+use twinseal_proto::ids::GroupId;
+use twinseal_proto::roster::{SignedStatement, Statement};
 use twinseal_svc::store::{Batch, Store, Table};
 use twinseal_svc::{audit, durable};
 
@@ -28,9 +30,9 @@ const LIST: &str = "team@lists.test";
 
 /// A roster as its service would have it: rows by name. Every change there is has its place here, so that a new one is
 /// not forgotten in the snapshot either.
-type Rows = BTreeMap<String, String>;
+pub(super) type Rows = BTreeMap<String, String>;
 
-trait Taken {
+pub(super) trait Taken {
     fn take(self, at: u64, rows: &mut Rows);
 }
 
@@ -38,18 +40,34 @@ fn row(of: &impl ToString, more: &str) -> String {
     format!("{} {more}", of.to_string())
 }
 
+/// What an owner said: who is in by which entry, every change of owners, and the newest head.
+fn said(group: GroupId, signed: &SignedStatement, rows: &mut Rows) {
+    let digest = signed.digest().to_string();
+    match signed.read().unwrap() {
+        Statement::Entry(entry) => drop(rows.insert(row(&group, &format!("{} signed", entry.handle)), digest)),
+        Statement::Removal(removal) => {
+            rows.retain(|name, _| !name.starts_with(&format!("{group} {}", removal.handle)));
+        }
+        Statement::Owners(change) => drop(rows.insert(row(&group, &format!("owners {}", change.sequence)), digest)),
+        Statement::Head(_) => drop(rows.insert(row(&group, "head"), digest)),
+    }
+}
+
 impl Taken for GroupsrvChange {
     fn take(self, at: u64, rows: &mut Rows) {
         match self {
-            Self::GroupCreated { group, mode, history } | Self::GroupChanged { group, mode, history } => {
-                rows.insert(row(&group, ""), format!("{mode:?} {history:?}"));
+            Self::GroupCreated { group, mode, history, signed }
+            | Self::GroupChanged { group, mode, history, signed } => {
+                rows.insert(row(&group, ""), format!("{mode:?} {history:?} {signed}"));
             }
             Self::GroupDeleted { group } => rows.retain(|name, _| !name.starts_with(&group.to_string())),
-            Self::MemberJoined { group, handle, recipient } => {
+            Self::MemberJoined { group, handle, recipient, signed } => {
+                signed.iter().for_each(|signed| said(group, signed, rows));
                 rows.insert(row(&group, &format!("{handle} joined")), at.to_string());
                 rows.insert(row(&group, &format!("{handle} key")), serde_json::to_string(&recipient).unwrap());
             }
-            Self::MemberKeyChanged { group, handle, recipient } => {
+            Self::MemberKeyChanged { group, handle, recipient, signed } => {
+                signed.iter().for_each(|signed| said(group, signed, rows));
                 rows.insert(row(&group, &format!("{handle} key")), serde_json::to_string(&recipient).unwrap());
             }
             Self::MemberSuspended { group, handle } => {
@@ -58,6 +76,7 @@ impl Taken for GroupsrvChange {
             Self::MemberLeft { group, handle } => {
                 rows.retain(|name, _| !name.starts_with(&format!("{group} {handle}")))
             }
+            Self::Statement { group, statement } => said(group, &statement, rows),
             Self::MembershipRevoked { certificates } => {
                 for one in certificates {
                     rows.insert(format!("revoked {:?}", one.serial), one.until.to_string());
@@ -70,16 +89,19 @@ impl Taken for GroupsrvChange {
 impl Taken for ExploderChange {
     fn take(self, _: u64, rows: &mut Rows) {
         match self {
-            Self::GroupCreated { group, list, settings } => {
+            Self::GroupCreated { group, list, settings, signed } => {
+                rows.insert(row(&group, "signed"), signed.to_string());
                 rows.insert(row(&group, "list"), list.to_string());
                 rows.insert(row(&group, "settings"), serde_json::to_string(&settings).unwrap());
             }
-            Self::GroupChanged { group, settings } => {
+            Self::GroupChanged { group, settings, signed } => {
+                rows.insert(row(&group, "signed"), signed.to_string());
                 rows.insert(row(&group, "settings"), serde_json::to_string(&settings).unwrap());
             }
             Self::GroupDeleted { group } => rows.retain(|name, _| !name.starts_with(&group.to_string())),
-            Self::MemberJoined { group, handle, number, address } => {
-                rows.insert(row(&group, &handle.to_string()), format!("{} {address}", number.0));
+            Self::MemberJoined { group, handle, number, address, salt, signed } => {
+                signed.iter().for_each(|signed| said(group, signed, rows));
+                rows.insert(row(&group, &handle.to_string()), format!("{} {address} {salt:?}", number.0));
             }
             Self::MemberOptions { group, handle, options } => {
                 rows.insert(row(&group, &format!("{handle} options")), format!("{options:?}"));
@@ -87,6 +109,7 @@ impl Taken for ExploderChange {
             Self::MemberLeft { group, handle } => {
                 rows.retain(|name, _| !name.starts_with(&format!("{group} {handle}")))
             }
+            Self::Statement { group, statement } => said(group, &statement, rows),
             Self::PostingToken { digest, address, expires } => {
                 rows.insert(format!("token {digest}"), format!("{address} {expires}"));
             }
@@ -102,7 +125,7 @@ async fn page(service: &Joined, after: u64) -> FeedPage {
 }
 
 /// Follows the feed from `cursor` on to its end.
-async fn follow<C: serde::de::DeserializeOwned + Taken>(
+pub(super) async fn follow<C: serde::de::DeserializeOwned + Taken>(
     service: &Joined,
     view: View,
     cursor: &mut Cursor,
@@ -124,7 +147,7 @@ async fn follow<C: serde::de::DeserializeOwned + Taken>(
     }
 }
 
-async fn pages(service: &Joined, after: u64) -> (SnapshotPage, Vec<String>) {
+pub(super) async fn pages(service: &Joined, after: u64) -> (SnapshotPage, Vec<String>) {
     let ask = |snapshot, page| SnapshotRequest { after, snapshot, page };
     let first = call::<FeedSnapshot>(&service.client, &ask(None, 0)).await.unwrap();
     let digest = Digest::of(first.snapshot.header.as_bytes());
@@ -142,7 +165,7 @@ async fn pages(service: &Joined, after: u64) -> (SnapshotPage, Vec<String>) {
 }
 
 /// A new roster by a snapshot.
-async fn snapshot<C: serde::de::DeserializeOwned + Taken>(
+pub(super) async fn snapshot<C: serde::de::DeserializeOwned + Taken>(
     service: &Joined,
     view: View,
     at: &Cursor,
@@ -281,7 +304,7 @@ async fn a_snapshot_is_of_one_moment_while_members_come_and_go() {
 }
 
 /// A consumer that has come to `sequence`, and knows no head that a snapshot has to have.
-fn place(start: &Cursor, sequence: u64) -> Cursor {
+pub(super) fn place(start: &Cursor, sequence: u64) -> Cursor {
     Cursor { sequence, ..start.clone() }
 }
 

@@ -7,6 +7,7 @@ use crate::deliver::tests::server::{Script, Server};
 use crate::engine::{Engine, Parts};
 use crate::groupkeys::GroupKeys;
 use crate::metrics::Metrics;
+use crate::owners::ListPins;
 use crate::queue::Queue;
 use crate::receive::Receiver;
 use crate::roster::Roster;
@@ -89,6 +90,7 @@ impl Trial {
             group: group(),
             list: "team@lists.test".parse().unwrap(),
             settings,
+            signed: false,
         });
         for number in numbers {
             self.add(number, &format!("m{number}@members.test"));
@@ -103,7 +105,14 @@ impl Trial {
 
     fn add(&self, number: u32, address: &str) {
         let (handle, number, address) = (handle(number), MemberNumber(number), address.parse().unwrap());
-        self.feed.add(&ExploderChange::MemberJoined { group: group(), handle, number, address });
+        self.feed.add(&ExploderChange::MemberJoined {
+            group: group(),
+            handle,
+            number,
+            address,
+            salt: None,
+            signed: None,
+        });
     }
 
     pub(super) async fn leave(&self, number: u32) {
@@ -215,7 +224,7 @@ async fn exploder(
     };
     let stop = CancellationToken::new();
     let store = Store::open(&state.join("index")).unwrap().store;
-    let roster = Arc::new(Roster::open(store.clone(), &feed.trust()).unwrap());
+    let roster = Arc::new(Roster::open(store.clone(), &feed.trust(), ListPins::load(dir.path()).unwrap()).unwrap());
     let keys = Arc::new(GroupKeys::open(store).unwrap());
     let (spool, recovered) = Spool::open(state, SpooledPost::read_summary).unwrap();
     let lease = Lease::default();

@@ -6,6 +6,7 @@ pub mod exploder;
 pub mod feed;
 pub mod groupsrv;
 pub mod notices;
+pub mod rosters;
 
 use super::Endpoint;
 use serde::{Deserialize, Serialize};

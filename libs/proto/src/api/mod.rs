@@ -11,6 +11,7 @@ pub mod groups;
 pub mod keys;
 pub mod login;
 pub mod members;
+pub mod owners;
 mod problem;
 pub mod requests;
 pub mod services;

@@ -3,6 +3,7 @@
 use crate::encoding::{B64, Digest};
 use crate::ids::{GroupId, Handle, ListAddress, MailAddress, MemberNumber};
 use crate::time::UnixTime;
+use crate::roster::SignedStatement;
 use serde::{Deserialize, Serialize};
 
 /// How copies carry the message key (DESIGN 3.3).
@@ -131,6 +132,9 @@ pub enum GroupsrvChange {
         mode: DeliveryMode,
         /// Which messages its members may open.
         history: History,
+        /// Its members are those whom its owners sign for, and no others ([`crate::roster`]).
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        signed: bool,
     },
     /// A group's mode or history changed.
     GroupChanged {
@@ -140,6 +144,9 @@ pub enum GroupsrvChange {
         mode: DeliveryMode,
         /// Which messages its members may open.
         history: History,
+        /// Its members are those whom its owners sign for, and no others ([`crate::roster`]).
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        signed: bool,
     },
     /// The group is no more: its keys open nothing.
     GroupDeleted {
@@ -154,6 +161,9 @@ pub enum GroupsrvChange {
         handle: Handle,
         /// The key that copies are wrapped to.
         recipient: RecipientKey,
+        /// The owner's entry for it, in a signed group.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signed: Option<SignedStatement>,
     },
     /// A member's key changed; the time of joining did not.
     MemberKeyChanged {
@@ -163,6 +173,9 @@ pub enum GroupsrvChange {
         handle: Handle,
         /// The key that copies are wrapped to from now on.
         recipient: RecipientKey,
+        /// The owner's entry for the new key, in a signed group.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signed: Option<SignedStatement>,
     },
     /// The member has no live certificate (it was revoked or ran out): nothing is wrapped until the key changes.
     MemberSuspended {
@@ -183,6 +196,14 @@ pub enum GroupsrvChange {
     MembershipRevoked {
         /// The certificates.
         certificates: Vec<RevokedMembership>,
+    },
+    /// An owner said something that goes with no other change: a removal, a change of owners, the head of the roster, or
+    /// an entry anew.
+    Statement {
+        /// The group.
+        group: GroupId,
+        /// What the owner said.
+        statement: SignedStatement,
     },
 }
 
@@ -208,6 +229,9 @@ pub enum ExploderChange {
         list: ListAddress,
         /// Its settings.
         settings: ListSettings,
+        /// Its members are those whom its owners sign for, and no others ([`crate::roster`]).
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        signed: bool,
     },
     /// A list's settings changed.
     GroupChanged {
@@ -215,6 +239,9 @@ pub enum ExploderChange {
         group: GroupId,
         /// Its settings.
         settings: ListSettings,
+        /// Its members are those whom its owners sign for, and no others ([`crate::roster`]).
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        signed: bool,
     },
     /// The list is no more.
     GroupDeleted {
@@ -231,6 +258,12 @@ pub enum ExploderChange {
         number: MemberNumber,
         /// Where copies go, and who may post.
         address: MailAddress,
+        /// The salt of the address's digest in the entry: 16 octets. groupsrv is not told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        salt: Option<B64>,
+        /// The owner's entry for it, in a signed group.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signed: Option<SignedStatement>,
     },
     /// A member chose something else; who joins has the defaults.
     MemberOptions {
@@ -261,5 +294,13 @@ pub enum ExploderChange {
     PostingTokenEnded {
         /// Of the token.
         digest: Digest,
+    },
+    /// An owner said something that goes with no other change: a removal, a change of owners, the head of the roster, or
+    /// an entry anew.
+    Statement {
+        /// The group.
+        group: GroupId,
+        /// What the owner said.
+        statement: SignedStatement,
     },
 }

@@ -115,6 +115,9 @@ pub struct CreateGroupRequest {
     pub history: History,
     /// Who may join.
     pub join: JoinPolicy,
+    /// Its owners sign its roster (DESIGN 3.4): nobody reads whom none of them signed for.
+    #[serde(default)]
+    pub signed: bool,
     /// What the exploder acts on.
     pub settings: ListSettings,
 }
