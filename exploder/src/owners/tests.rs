@@ -7,7 +7,7 @@ use openssl::pkey::{PKey, Private};
 use twinseal_proto::feed::{Cursor, ListSettings};
 use twinseal_proto::ids::{FeedId, MemberNumber};
 use twinseal_proto::roster::{
-    Entry, EntryStatus, HEAD_SECONDS, Head, OwnerRoster, Removal, Role, SKEW_SECONDS, Statement, address_digest,
+    Entry, EntryStatus, HEAD_SECONDS, Head, OwnerRoster, OwnersChange, Removal, Role, SKEW_SECONDS, Statement, address_digest,
 };
 use twinseal_svc::follow::Roster as _;
 use twinseal_svc::join::FeedTrust;
@@ -255,4 +255,85 @@ fn an_entry_that_does_not_hold_now_delays_the_copies() {
     let renewed = signed.entry(1);
     signed.take(vec![ExploderChange::Statement { group: group(), statement: renewed }]);
     assert_eq!(signed.roster().delivery(&member, UnixTime::now()), Delivery::Now);
+}
+
+#[test]
+fn what_owners_signed_outlives_a_roster_that_is_told_anew() {
+    let mut signed = Signed::new();
+    signed.roster().pin(&list(), name(&signed.owner), false).unwrap();
+    let (one, two) = (signed.entry(1), signed.entry(2));
+    let here = vec![created(group(), list(), true), joined(1, Some(one.clone())), joined(2, Some(two.clone()))];
+    signed.take(here);
+    let (second, sequence) = (p256(), signed.said.state.high + 1);
+    let (add, remove) = (vec![name(&second)], vec![name(&signed.owner)]);
+    let change = Statement::Owners(OwnersChange { group: group(), sequence, previous: Digest([0; 32]), add, remove });
+    let change = ExploderChange::Statement { group: group(), statement: signed.sign(&change) };
+    signed.owner = second;
+    let head = signed.head();
+    // Two is taken out by certsrv alone: the head counts it.
+    let left = ExploderChange::MemberLeft { group: group(), handle: handle(2) };
+    signed.take(vec![change.clone(), head.clone(), left.clone()]);
+    signed.said.left(&handle(2));
+    let three = signed.entry(3);
+    let counted = ExploderChange::Statement { group: group(), statement: two.clone() };
+    let told = [
+        created(group(), list(), true),
+        change,
+        counted,
+        joined(1, Some(one.clone())),
+        joined(3, Some(three)),
+        head,
+        left,
+    ];
+    let replace = |signed: &Signed, told: &[ExploderChange]| {
+        let place = signed.roster().cursor();
+        let place = Cursor { sequence: place.sequence + 100, ..place };
+        signed.roster().replace(told.iter().map(|change| (1, change.clone())).collect(), &place).unwrap();
+    };
+    replace(&signed, &told);
+    for reopened in [false, true] {
+        if reopened {
+            signed.reopen(1);
+        }
+        assert_eq!((signed.alarms(), signed.unserved(), signed.recipients()), (0, None, vec![1, 3]));
+        assert_eq!(signed.roster().owners.get(&group()).unwrap().roster, signed.said);
+    }
+
+    // Whoever has the pins alone comes to the same by the snapshot.
+    signed.roster = None;
+    std::fs::remove_dir_all(signed.dir.path().join("index")).unwrap();
+    signed.reopen(1);
+    replace(&signed, &told);
+    assert_eq!((signed.alarms(), signed.unserved(), signed.recipients()), (0, None, vec![1, 3]));
+    assert_eq!(signed.roster().owners.get(&group()).unwrap().roster, signed.said);
+
+    // A snapshot that brings somebody back, or takes the signatures away, is a lie like any other.
+    let mut lie = told.to_vec();
+    lie.pop();
+    lie.push(joined(2, Some(two)));
+    lie[0] = created(group(), list(), false);
+    replace(&signed, &lie);
+    assert!(signed.alarms() >= 2);
+    assert_eq!((signed.unserved(), signed.recipients()), (None, vec![1, 3]));
+    // A list that is missing from a snapshot comes back with its pin, and its members with an owner's word only.
+    replace(&signed, &[]);
+    assert!(signed.roster().list(&list()).is_none());
+    let lost = signed.alarms();
+    replace(&signed, &told);
+    assert!(signed.alarms() > lost && signed.recipients().is_empty());
+    assert!(signed.roster().owners.get(&group()).is_some());
+}
+
+#[test]
+fn whoever_left_before_the_pin_is_not_in_after_it() {
+    let mut signed = Signed::new();
+    let (one, two) = (signed.entry(1), signed.entry(2));
+    let head = signed.head();
+    signed.take(vec![created(group(), list(), true), joined(1, Some(one)), joined(2, Some(two)), head]);
+    signed.take(vec![ExploderChange::MemberLeft { group: group(), handle: handle(2) }]);
+    signed.said.left(&handle(2));
+    let head = signed.head();
+    signed.take(vec![head]);
+    signed.roster().pin(&list(), name(&signed.owner), false).unwrap();
+    assert_eq!((signed.alarms(), signed.unserved(), signed.recipients()), (0, None, vec![1]));
 }

@@ -12,12 +12,13 @@ use twinseal_proto::api::admin::rosters::{AcknowledgeRequest, PinGroupRequest, S
 use twinseal_proto::api::expand::{Denied, Wrapped};
 use twinseal_proto::api::keys::KeyAlgorithm;
 use twinseal_proto::encoding::Digest;
-use twinseal_proto::feed::{DeliveryMode, GroupsrvChange, History};
+use twinseal_proto::feed::{Cursor, DeliveryMode, GroupsrvChange, History};
 use twinseal_proto::ids::GroupId;
 use twinseal_proto::roster::{
     Entry, EntryStatus, Head, OwnerRoster, OwnersChange, Removal, Role, SignedStatement, Statement,
 };
 use twinseal_proto::time::UnixTime;
+use twinseal_svc::follow::Roster as _;
 use twinseal_svc::http::Caller;
 
 const NOBODY: Wrapped = Wrapped::Denied(Denied::NotAMember);
@@ -270,4 +271,84 @@ async fn a_removal_is_in_force_at_once_and_one_that_is_held_back_stops_the_next_
     let request = AcknowledgeRequest { group: group.group };
     owners::acknowledge(Arc::clone(&group.world.service), Caller::Administrator, request).await.unwrap();
     assert_eq!(group.alarms(), 0);
+}
+
+#[tokio::test]
+async fn what_owners_signed_outlives_a_roster_that_is_told_anew() {
+    let mut group = Signed::new().await;
+    group.pin(name(&group.owner), false).await.unwrap();
+    let (ann, bob, cyd) = (group.member(1), group.member(2), group.member(3));
+    let (of_ann, of_bob) = (group.entry(&ann), group.entry(&bob));
+    group.join(&ann, Some(of_ann.clone())).await;
+    group.join(&bob, Some(of_bob.clone())).await;
+    let second = p256();
+    let change = Statement::Owners(OwnersChange {
+        group: group.group,
+        sequence: group.roster.state.high + 1,
+        previous: Digest([0; 32]),
+        add: vec![name(&second)],
+        remove: vec![name(&group.owner)],
+    });
+    let change = group.sign(&change);
+    group.tell(change.clone()).await;
+    group.owner = second;
+    let head = group.head();
+    group.tell(head.clone()).await;
+    // Bob is taken out by certsrv alone: the head counts him.
+    group.world.say(&GroupsrvChange::MemberLeft { group: group.group, handle: bob.handle }).await;
+    group.roster.left(&bob.handle);
+    let of_cyd = group.entry(&cyd);
+    assert_eq!(group.alarms(), 0);
+
+    let id = group.group;
+    let joined = |member: &Member, signed: &SignedStatement| GroupsrvChange::MemberJoined {
+        group: id,
+        handle: member.handle,
+        recipient: member.recipient(),
+        signed: Some(signed.clone()),
+    };
+    let statement = |signed: &SignedStatement| GroupsrvChange::Statement { group: id, statement: signed.clone() };
+    let (mode, history) = (DeliveryMode::Expand, History::All);
+    let told = vec![
+        GroupsrvChange::GroupCreated { group: id, mode, history, signed: true },
+        statement(&change),
+        statement(&of_bob),
+        joined(&ann, &of_ann),
+        joined(&cyd, &of_cyd),
+        statement(&head),
+        GroupsrvChange::MemberLeft { group: id, handle: bob.handle },
+    ];
+    let replace = async |world: &World, changes: Vec<GroupsrvChange>| {
+        let roster = Arc::clone(&world.service.roster);
+        let place = roster.cursor();
+        let place = Cursor { generation: place.generation + 1, sequence: place.sequence + 100, ..place };
+        let changes = changes.into_iter().map(|change| (place.sequence, change)).collect();
+        tokio::task::spawn_blocking(move || roster.replace(changes, &place)).await.unwrap().unwrap();
+    };
+    replace(&group.world, told.clone()).await;
+    let standing = group.standing();
+    assert_eq!((standing.owners, standing.members, standing.unserved), (vec![name(&group.owner)], 2, None));
+    assert_eq!(group.alarms(), 0);
+    let wraps = group.expand(&[&ann, &bob, &cyd]).await;
+    assert_eq!((ann.open(&wraps[0]), &wraps[1], cyd.open(&wraps[2])), (vec![1; 32], &NOBODY, vec![1; 32]));
+
+    // A snapshot that brings bob back, or takes the signatures away, is a lie like any other.
+    let mut lie = told.clone();
+    lie.pop();
+    lie.push(joined(&bob, &of_bob));
+    lie[0] = GroupsrvChange::GroupCreated { group: id, mode, history, signed: false };
+    replace(&group.world, lie).await;
+    assert!(group.alarms() >= 2);
+    assert_eq!(group.expand(&[&bob]).await, [NOBODY]);
+    assert_eq!(ann.open(&group.expand(&[&ann]).await[0]), vec![1; 32]);
+
+    // A group that is missing from a snapshot comes back with its pin.
+    replace(&group.world, vec![]).await;
+    assert!(group.world.expand(id, &group.info, &[ann.handle]).await.is_err());
+    let lost = group.alarms();
+    replace(&group.world, told).await;
+    let standing = group.standing();
+    assert_eq!((standing.pinned.is_some(), standing.owners), (true, vec![name(&group.owner)]));
+    assert!(group.alarms() > lost, "who was out comes back with an owner's word only");
+    assert_eq!(group.expand(&[&ann]).await, [NOBODY]);
 }

@@ -1,23 +1,28 @@
 //! Signed groups: what owners hand in, what is refused of it, and what the consumers are told.
 
 use super::harness::{Joined, Running, call, config, group_request, key_and_csr};
-use crate::tests::{address, ec_key};
+use super::keeping::{Rows, Taken, follow, pages, place};
+use crate::tests::{address, csr, ec_key};
 use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
+use std::collections::BTreeSet;
 use twinseal_proto::api::ProblemCode;
 use twinseal_proto::api::admin::certsrv::{
     CreateGroup, CreateGroupRequest, JoinPolicy, MembersRequest, RemoveMembers, RevocationReason, Revoke, RevokeRequest,
 };
+use twinseal_proto::api::enrol::{membership_label, path};
 use twinseal_proto::api::feed::{Feed, FeedRequest};
+use twinseal_proto::api::groups::{DeleteGroup, ListRequest};
+use twinseal_proto::api::members::{MemberSettings, SetMember, SetMemberRequest};
 use twinseal_proto::api::owners::{
     GetRoster, GetStatements, RosterMember, RosterPage, RosterRequest, StatementsRequest, Submission, Submit,
     SubmitRequest,
 };
 use twinseal_proto::api::services::ServiceRole;
 use twinseal_proto::encoding::{B64, Digest};
-use twinseal_proto::feed::{Cursor, ExploderChange, GroupsrvChange, View};
+use twinseal_proto::feed::{Cursor, Delivery, ExploderChange, GroupsrvChange, View};
 use twinseal_proto::roster::{
-    Binding, Entry, EntryStatus, Head, OwnerRoster, Removal, Role, SignedStatement, Statement, address_digest,
+    Binding, Entry, EntryStatus, Head, OwnerRoster, OwnersChange, Removal, Role, SignedStatement, Statement, address_digest,
 };
 use twinseal_proto::time::UnixTime;
 use twinseal_svc::client::Client;
@@ -105,6 +110,12 @@ impl Owned {
         self.submit(&statements).await.unwrap();
     }
 
+    async fn say(&mut self, statement: &Statement) {
+        let signed = statement.sign(&self.key).unwrap();
+        self.roster.accept(&signed).unwrap();
+        self.submit(&[signed]).await.unwrap();
+    }
+
     fn head(&mut self) -> SignedStatement {
         let (group, sequence, digest) = (self.roster.state.group, self.roster.state.high + 1, self.roster.digest());
         let head = Statement::Head(Head { group, sequence, digest, issued: UnixTime::now() });
@@ -170,6 +181,54 @@ impl Owned {
             }
         }
         Followed { roster, kinds }
+    }
+
+    /// What a snapshot of now says, and whether it is what the feed says.
+    async fn snapshot<C>(&self, service: &Joined, view: View) -> Vec<C>
+    where
+        C: serde::de::DeserializeOwned + Taken + Clone,
+    {
+        let (key, start) = (service.feed_key(), Cursor::start(service.trust.feed, 1));
+        let (mut at, mut followed, mut told) = (start.clone(), Rows::new(), Rows::new());
+        follow::<C>(service, view, &mut at, &key, &mut followed).await.unwrap();
+        let (first, texts) = pages(service, at.sequence).await;
+        let (_, changes) =
+            first.snapshot.open::<C>(&texts, view, &place(&start, at.sequence), &key).unwrap();
+        changes.iter().for_each(|(at, change)| change.clone().take(*at, &mut told));
+        assert_eq!(told, followed);
+        changes.into_iter().map(|(_, change)| change).collect()
+    }
+
+    /// Whether the owner's roster follows from a snapshot for whoever knows the pin alone, and for whoever was here at one
+    /// of the moments before, without anything that is refused. Now is another moment.
+    async fn retold(&self, moments: &mut Vec<OwnerRoster>) {
+        let (mut said, mut gone) = ([Vec::new(), Vec::new()], [BTreeSet::new(), BTreeSet::new()]);
+        for change in self.snapshot::<GroupsrvChange>(&self.groupsrv, View::Groupsrv).await {
+            match change {
+                GroupsrvChange::MemberJoined { signed, .. } => said[0].push(signed.unwrap()),
+                GroupsrvChange::Statement { statement, .. } => said[0].push(statement),
+                GroupsrvChange::MemberLeft { handle, .. } => drop(gone[0].insert(handle)),
+                _ => {}
+            }
+        }
+        for change in self.snapshot::<ExploderChange>(&self.exploder, View::Exploder).await {
+            match change {
+                ExploderChange::MemberJoined { signed, .. } => said[1].push(signed.unwrap()),
+                ExploderChange::Statement { statement, .. } => said[1].push(statement),
+                ExploderChange::MemberLeft { handle, .. } => drop(gone[1].insert(handle)),
+                _ => {}
+            }
+        }
+        moments.push(self.roster.clone());
+        for (n, moment) in moments.iter().enumerate() {
+            for (said, gone) in said.iter().zip(&gone) {
+                let again = moment.resync(said, gone);
+                assert_eq!(again.refused, [], "of moment {n}");
+                let (now, then) = (&self.roster.state, &again.roster.state);
+                assert_eq!((&now.owners, now.chain, now.head), (&then.owners, then.chain, then.head), "of moment {n}");
+                assert_eq!(again.roster.live, self.roster.live, "of moment {n}");
+            }
+        }
     }
 
     async fn both(&self) -> [Followed; 2] {
@@ -303,5 +362,115 @@ async fn what_the_consumers_would_refuse_is_not_taken() {
     owned.certsrv.group("plain@lists.test", "owner", JoinPolicy::Closed).await;
     let request = RosterRequest { list: "plain@lists.test".parse().unwrap(), after: None };
     assert_eq!(call::<GetRoster>(&owned.client, &request).await.unwrap_err().code, ProblemCode::Conflict);
+    owned.certsrv.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_brings_what_owners_signed_to_whoever_begins_and_to_whoever_fell_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut owned = Owned::new(&dir).await;
+    for name in ["ann", "bob", "cyd", "dan"] {
+        owned.certsrv.account(name, Some(&ec_key())).await;
+    }
+    owned.certsrv.put_in(LIST, &["ann", "bob", "cyd", "dan"]).await;
+    let mut moments = vec![owned.roster.clone()];
+    owned.retold(&mut moments).await;
+    owned.sign(&["owner", "ann", "bob", "cyd"]).await;
+    owned.retold(&mut moments).await;
+
+    // All of this after the head that counts ann, bob and cyd: bob is taken out by an administrator, ann's entry is renewed,
+    // the owner takes cyd out, and there is another owner.
+    let bob = owned.member("bob").await.handle;
+    let out = MembersRequest { list: LIST.parse().unwrap(), addresses: vec![address("bob")] };
+    owned.certsrv.admin::<RemoveMembers>(&out).await.unwrap();
+    owned.roster.left(&bob);
+    owned.retold(&mut moments).await;
+    for _ in 0..2 {
+        let entry = owned.entry(&owned.member("ann").await, owned.roster.state.high + 1);
+        owned.say(&Statement::Entry(entry)).await;
+        owned.retold(&mut moments).await;
+    }
+    let (group, cyd) = (owned.roster.state.group, owned.member("cyd").await.handle);
+    owned.say(&Statement::Removal(Removal { group, handle: cyd, sequence: owned.roster.state.high + 1 })).await;
+    owned.retold(&mut moments).await;
+    let second = name(&ec_key());
+    let (sequence, previous) = (owned.roster.state.high + 1, owned.roster.state.chain);
+    owned.say(&Statement::Owners(OwnersChange { group, sequence, previous, add: vec![second], remove: vec![] })).await;
+    owned.retold(&mut moments).await;
+    owned.sign(&["dan"]).await;
+    owned.retold(&mut moments).await;
+
+    // The certificate that was told stays the one that is told, while another key waits; so does that it is suspended.
+    let old = owned.certsrv.current("dan").unwrap().serial;
+    let request = RevokeRequest { serial: B64(old.octets().to_vec()), reason: RevocationReason::Superseded };
+    owned.certsrv.admin::<Revoke>(&request).await.unwrap();
+    owned.retold(&mut moments).await;
+    let (_, csr) = key_and_csr("dan");
+    owned.certsrv.enrol(&super::harness::basic("dan"), &csr).await.unwrap();
+    owned.retold(&mut moments).await;
+    owned.sign(&["dan"]).await;
+    owned.retold(&mut moments).await;
+
+    // A group that is no more leaves nothing behind, and the log says the same.
+    let id = owned.roster.state.group;
+    owned.certsrv.admin::<DeleteGroup>(&ListRequest { list: LIST.parse().unwrap() }).await.unwrap();
+    for rebuilt in [false, true] {
+        if rebuilt {
+            owned.certsrv.stop().await;
+            std::fs::remove_dir_all(config(&dir).state.join("index")).unwrap();
+            owned.certsrv = Running::start(&dir).await;
+        }
+        let view = owned.certsrv.app.registry.view();
+        assert!(view.roster(&id).unwrap().is_none() && view.entries(&id).unwrap().is_empty());
+        assert!(view.statements(&id, 0, 1).unwrap().is_empty() && view.counted(&id).unwrap().is_empty());
+    }
+    owned.certsrv.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_membership_begins_for_everybody_when_an_owner_has_signed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut owned = Owned::new(&dir).await;
+    let ann_key = ec_key();
+    let certificate = owned.certsrv.account("ann", Some(&ann_key)).await.unwrap();
+    owned.certsrv.put_in(LIST, &["ann"]).await;
+    let group = owned.roster.state.group;
+    let row = |owned: &Owned| owned.certsrv.app.registry.view().member(&group, &address("ann")).unwrap().unwrap();
+    assert_eq!(row(&owned).joined, 0);
+    // What ann chooses is told with the membership.
+    let request = SetMemberRequest {
+        list: LIST.parse().unwrap(),
+        address: Some(address("ann")),
+        set: MemberSettings { delivery: Some(Delivery::Off), ..MemberSettings::default() },
+    };
+    owned.certsrv.admin::<SetMember>(&request).await.unwrap();
+    assert_eq!(owned.both().await[1].kinds, ["group-created"]);
+    // And there is no certificate that says since when it lasts.
+    let at = path(&membership_label(&group, false), "simpleenroll");
+    let asked = csr(&ec_key(), &[]);
+    let refused = owned.certsrv.post_as(Some((&ann_key, &certificate)), &at, &asked).await.unwrap_err();
+    assert_eq!(refused.code, ProblemCode::NotAuthorised);
+    assert!(refused.detail.contains("owner sign"), "{refused}");
+
+    owned.sign(&["owner", "ann"]).await;
+    let [groupsrv, exploder] = owned.both().await;
+    assert_eq!(groupsrv.kinds, ["group-created", "member-joined", "member-joined", "statement"]);
+    assert_eq!(exploder.kinds, ["group-created", "member-joined", "member-joined", "member-options", "statement"]);
+    let changes = super::harness::groupsrv_changes(&owned.certsrv);
+    let joins = changes.into_iter().filter(|(_, kind, _)| kind == "member-joined");
+    assert_eq!(Some(row(&owned).joined), joins.map(|(at, ..)| at).last());
+    owned.certsrv.post_as(Some((&ann_key, &certificate)), &at, &asked).await.unwrap();
+    // From now on what ann chooses is told at once.
+    let set = MemberSettings { delivery: Some(Delivery::On), ..MemberSettings::default() };
+    owned.certsrv.admin::<SetMember>(&SetMemberRequest { set, ..request }).await.unwrap();
+    assert_eq!(owned.both().await[1].kinds.last().unwrap(), "member-options");
+    // Who goes is out of both at once, whatever owners say.
+    let out = MembersRequest { list: LIST.parse().unwrap(), addresses: vec![address("ann")] };
+    let handle = row(&owned).handle;
+    owned.certsrv.admin::<RemoveMembers>(&out).await.unwrap();
+    owned.roster.left(&handle);
+    for followed in owned.both().await {
+        assert!(followed.kinds.iter().any(|kind| kind == "member-left"));
+    }
     owned.certsrv.stop().await;
 }

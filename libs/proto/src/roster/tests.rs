@@ -392,3 +392,49 @@ fn the_first_to_take_a_statement_looks_at_the_clock() {
         assert_eq!(statement.check_time(NOW).is_ok(), right, "{statement:?}");
     }
 }
+
+#[test]
+fn what_only_a_head_counts_is_told_without_harm() {
+    let mut owned = Owned::new();
+    let sign = |statement: Statement| statement.sign(&owned.owner).unwrap();
+    let all: Vec<_> = (1..4).map(|n| sign(Statement::Entry(entry(n, u64::from(n))))).collect();
+    let pinned = owned.roster.clone();
+    for signed in &all {
+        owned.roster.accept(signed).unwrap();
+    }
+    let head = owned.head(4, NOW).sign(&owned.owner).unwrap();
+    owned.roster.accept(&head).unwrap();
+    let behind = owned.roster.clone();
+    // After the head one is renewed, the second is out by certsrv's word, and the third by an owner's.
+    let renewed = Statement::Entry(entry(1, 5)).sign(&owned.owner).unwrap();
+    let out = removal(3, 6).sign(&owned.owner).unwrap();
+    owned.roster.accept(&renewed).unwrap();
+    owned.roster.left(&handle(2));
+    owned.roster.accept(&out).unwrap();
+    let mut told = all.clone();
+    told.extend([head.clone(), renewed.clone(), out.clone()]);
+    let gone = BTreeSet::from([handle(2), handle(3)]);
+    for consumer in [&pinned, &behind, &owned.roster] {
+        assert_eq!(consumer.resync(&told, &gone), Resynced { roster: owned.roster.clone(), refused: vec![] });
+    }
+    // Nobody comes back by it: neither whom certsrv does not call gone, nor an entry after which there was another.
+    let again = owned.roster.resync(&told, &BTreeSet::new());
+    assert_eq!(again.refused, [(1, RosterError::Replayed { sequence: 2, high: 6 })]);
+    assert_eq!(again.roster, owned.roster);
+    let again = owned.roster.resync(&[all[0].clone(), out], &gone);
+    assert_eq!(again.refused, [(0, RosterError::Replayed { sequence: 1, high: 6 })]);
+    assert!(again.roster.live.is_empty());
+    // A head that was passed over does no harm before one that fits; the newest has to fit.
+    let left = [all[0].clone(), all[2].clone(), head.clone()];
+    let after = {
+        let mut roster = pinned.clone();
+        roster.accept(&left[0]).unwrap();
+        roster.accept(&left[1]).unwrap();
+        Statement::Head(Head { group: group(), sequence: 7, digest: roster.digest(), issued: NOW })
+    };
+    let after = after.sign(&owned.owner).unwrap();
+    let fits = pinned.resync(&[&left[..], &[after]].concat(), &BTreeSet::new());
+    assert_eq!((fits.refused.len(), fits.roster.live.len()), (0, 2));
+    assert!(fits.roster.serves(&handle(1), NOW).is_ok());
+    assert_eq!(pinned.resync(&left, &BTreeSet::new()).refused, [(2, RosterError::OtherRoster)]);
+}
