@@ -123,7 +123,7 @@ pub(crate) fn screen(
             joined(turn, (*group, *handle), address, salt.as_ref(), signed.as_ref())
         }
         ExploderChange::MemberLeft { group, handle } => {
-            turn.left(group, handle);
+            turn.left(group, handle)?;
             true
         }
         ExploderChange::Statement { group, statement } => {

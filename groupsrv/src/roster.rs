@@ -260,7 +260,7 @@ impl Page<'_> {
             }
             C::MemberSuspended { group, handle } => self.change_key(group, handle, None),
             C::MemberLeft { group, handle } => {
-                self.owners.left(&group, &handle);
+                self.owners.left(&group, &handle)?;
                 self.delete_member(group, handle);
                 Ok(())
             }

@@ -214,10 +214,6 @@ impl OwnerBook {
             raised: 0,
         }
     }
-
-    fn statements(&self, group: &GroupId) -> Result<Vec<SignedStatement>, StoreError> {
-        self.store.scan(self.tables.statements, group.octets()).map(|row| row.map(|(_, statement)| statement)).collect()
-    }
 }
 
 /// The changes of one page: later ones build upon earlier ones.
@@ -229,7 +225,8 @@ pub struct Turn<'a> {
     anew: bool,
     touched: BTreeMap<GroupId, Pinned>,
     handles: BTreeSet<(GroupId, Handle)>,
-    statements: BTreeMap<Vec<u8>, SignedStatement>,
+    /// Statements to be kept, and (`None`) to be kept no more.
+    statements: BTreeMap<Vec<u8>, Option<SignedStatement>>,
     alarms: BTreeMap<GroupId, Alarm>,
     raised: u64,
 }
@@ -266,7 +263,7 @@ impl<'a> Turn<'a> {
             Some((pinned, _)) if !replace => return Err(PinError::Other(*pinned)),
             _ => {}
         }
-        let statements = self.book.statements(&group)?;
+        let statements = self.statements(&group)?;
         let resynced = OwnerRoster::pin(group, first).resync(&statements);
         let mut roster = resynced.roster;
         if let Some((_, before)) = before {
@@ -335,11 +332,38 @@ impl<'a> Turn<'a> {
     }
 
     /// The feed told that a member is out: always believed.
-    pub fn left(&mut self, group: &GroupId, handle: &Handle) {
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn left(&mut self, group: &GroupId, handle: &Handle) -> Result<(), StoreError> {
         if let Some(pinned) = self.roster(group) {
             pinned.roster.left(handle);
             self.handles.insert((*group, *handle));
+            return Ok(());
         }
+        // When the owner is pinned later, the member must not be in again.
+        for statement in self.statements(group)? {
+            if let Ok(Statement::Entry(entry)) = statement.read()
+                && entry.handle == *handle
+            {
+                self.statements.insert(statement_key(group, entry.sequence, &statement), None);
+            }
+        }
+        Ok(())
+    }
+
+    /// The statements of the group that are kept, as it is in this turn.
+    fn statements(&self, group: &GroupId) -> Result<Vec<SignedStatement>, StoreError> {
+        let tables = self.book.tables;
+        let mut kept: BTreeMap<Vec<u8>, SignedStatement> =
+            self.book.store.scan(tables.statements, group.octets()).collect::<Result<_, _>>()?;
+        for (key, change) in self.statements.iter().filter(|(key, _)| key.starts_with(group.octets())) {
+            match change {
+                Some(statement) => kept.insert(key.clone(), statement.clone()),
+                None => kept.remove(key),
+            };
+        }
+        Ok(kept.into_values().collect())
     }
 
     /// The feed told that a group is no more. Its pin stays, and so does the number of its last statement: a group of this
@@ -397,8 +421,7 @@ impl<'a> Turn<'a> {
     /// Keeps a statement, for the case that the owner is pinned (anew) later.
     fn keep(&mut self, group: GroupId, signed: &SignedStatement) {
         let Ok(statement) = signed.read() else { return };
-        let key = [group.octets().as_slice(), &Statement::sequence(&statement).to_be_bytes(), &signed.digest().0];
-        self.statements.insert(key.concat(), signed.clone());
+        self.statements.insert(statement_key(&group, statement.sequence(), signed), Some(signed.clone()));
     }
 
     /// Writes all of it into `batch`.
@@ -419,13 +442,20 @@ impl<'a> Turn<'a> {
             }
         }
         for (key, statement) in &statements {
-            batch.put(tables.statements, key, statement)?;
+            match statement {
+                Some(statement) => batch.put(tables.statements, key, statement)?,
+                None => batch.delete(tables.statements, key),
+            }
         }
         for (group, alarm) in &alarms {
             batch.put(tables.alarms, group.octets(), alarm)?;
         }
         Ok(Taken { _writer: writer, book, touched, alarms, raised })
     }
+}
+
+fn statement_key(group: &GroupId, sequence: u64, signed: &SignedStatement) -> Vec<u8> {
+    [group.octets().as_slice(), &sequence.to_be_bytes(), &signed.digest().0].concat()
 }
 
 /// A turn that is written down.

@@ -364,7 +364,8 @@ impl OwnerRoster {
 
     /// The roster after all of it was told anew, in any order: what a snapshot of the feed brings, or what was kept of a
     /// group before its owner was pinned. Of what is not above [`OwnerState::high`] only the very entries stay that were in
-    /// before; the rest is taken in the order of the sequences. Whoever is not told again is out.
+    /// before; the rest is taken in the order of the sequences. Whoever is not told again is out. A head that does not fit
+    /// counts for nothing and is no error here.
     #[must_use]
     pub fn resync(&self, statements: &[SignedStatement]) -> Resynced {
         let mut refused = Vec::new();
@@ -380,11 +381,13 @@ impl OwnerRoster {
         let high = self.state.high;
         for (sequence, place, statement, signed) in ordered {
             match statement {
-                _ if sequence > high => {
-                    if let Err(error) = roster.accept(signed) {
-                        refused.push((place, error));
-                    }
-                }
+                _ if sequence > high => match roster.accept(signed) {
+                    Ok(_) => {}
+                    // Whom certsrv took out, and when, no statement says: an old head need not fit. Without one that does,
+                    // the group is not served.
+                    Err(RosterError::OtherRoster) => {}
+                    Err(error) => refused.push((place, error)),
+                },
                 Statement::Entry(Entry { handle, .. }) => match self.live.get(&handle) {
                     Some(entry) if entry.digest == signed.digest() => drop(roster.live.insert(handle, entry.clone())),
                     _ => refused.push((place, RosterError::Replayed { sequence, high })),
