@@ -579,9 +579,12 @@ mod tests {
         }
         let roster = open(dir.path(), 1);
         assert_eq!(roster.poster(&tokens[0], now), None);
-        assert_eq!(roster.poster(&tokens[1], now), Some(address));
+        assert_eq!(roster.poster(&tokens[1], now), Some(address.clone()));
         drop(roster);
-        assert_eq!(open(dir.path(), 2).poster(&tokens[1], now), None, "another generation is followed anew");
+        let roster = open(dir.path(), 2);
+        assert_eq!(roster.poster(&tokens[1], now), Some(address), "until another generation is here");
+        roster.replace(vec![], &Cursor { generation: 2, ..roster.cursor() }).unwrap();
+        assert_eq!(roster.poster(&tokens[1], now), None);
     }
 
     #[test]

@@ -80,6 +80,8 @@ pub(crate) fn calls() -> Vec<Vec<u8>> {
         r#"{"group":"00112233445566778899aabbccddeeff","recipient_info":"MAA=","content_algorithm":"aes-256-cbc","handles":["00112233445566778899aabbccddeeff"]}"#,
         r#"{"feed":"00112233445566778899aabbccddeeff","generation":1,"sequence":1,"previous":"00","issued":1}"#,
         r#"{"kind":"member-joined","group":"00112233445566778899aabbccddeeff","handle":"00","number":1,"address":"a@b"}"#,
+        r#"{"kind":"removal","group":"00112233445566778899aabbccddeeff","handle":"00112233445566778899aabbccddeeff","sequence":7}"#,
+        r#"{"kind":"head","group":"00112233445566778899aabbccddeeff","sequence":7,"digest":"00","issued":1}"#,
         "\"Team.One@Lists.Test\"",
         "MAIL FROM:<a@b>",
     ]

@@ -11,8 +11,10 @@ use twinseal_proto::cms::assemble::CopyShape;
 use twinseal_proto::cms::choose::choose;
 use twinseal_proto::cms::frame::{Limits, scan};
 use twinseal_proto::cms::recipient::RecipientInfo;
+use twinseal_proto::encoding::B64;
 use twinseal_proto::feed::{Cursor, EntryHeader, ExploderChange, GroupsrvChange, SignedEntry, View};
-use twinseal_proto::ids::{FeedId, ListAddress, MailAddress};
+use twinseal_proto::ids::{FeedId, GroupId, ListAddress, MailAddress};
+use twinseal_proto::roster::{OwnerRoster, SignedStatement, Statement};
 
 /// A frame that is found describes the octets that are there.
 pub(crate) fn frame(octets: &[u8]) {
@@ -124,6 +126,12 @@ pub(crate) fn calls(octets: &[u8]) {
     let _ = serde_json::from_slice::<GroupsrvChange>(octets);
     let _ = serde_json::from_slice::<ExploderChange>(octets);
     if let Ok(text) = std::str::from_utf8(octets) {
+        let (signature, key) = (B64(octets.to_vec()), B64(octets.to_vec()));
+        let statement = SignedStatement { text: text.to_owned(), signature, key };
+        assert!(OwnerRoster::pin(GroupId::from_random([0; 16]), statement.signer()).accept(&statement).is_err());
+        if let Ok(read) = statement.read() {
+            assert_eq!(serde_json::from_str::<Statement>(&serde_json::to_string(&read).unwrap()).unwrap(), read);
+        }
         if let Ok(address) = text.parse::<MailAddress>() {
             assert_eq!(address.as_str().parse::<MailAddress>().unwrap(), address);
             assert!(!address.as_str().contains(['\r', '\n', '\0']));

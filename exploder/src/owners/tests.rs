@@ -235,7 +235,8 @@ fn pins_outlive_the_index_and_the_feed_may_be_read_again() {
     signed.take(vec![other]);
     assert_eq!(signed.alarms(), 1);
     signed.reopen(2);
-    signed.take(told);
+    let place = Cursor { generation: 2, ..signed.roster().cursor() };
+    signed.roster().replace(told.into_iter().map(|change| (1, change)).collect(), &place).unwrap();
     assert_eq!((signed.alarms(), signed.unserved(), signed.recipients()), (1, None, vec![1]));
     std::fs::write(signed.dir.path().join(FILE), b"{").unwrap();
     assert!(ListPins::load(signed.dir.path()).is_err());

@@ -15,7 +15,7 @@ use twinseal_proto::api::admin::rosters::{Alarm, Standing};
 use twinseal_proto::encoding::Digest;
 use twinseal_proto::ids::{GroupId, Handle};
 use twinseal_proto::roster::{
-    Accepted, Binding, LiveEntry, OwnerRoster, OwnerState, SignedStatement, Statement, Unserved,
+    Accepted, Binding, LiveEntry, OwnerRoster, OwnerState, RosterError, SignedStatement, Statement, Unserved,
 };
 use twinseal_proto::time::UnixTime;
 
@@ -207,17 +207,12 @@ impl OwnerBook {
             book: self,
             now: UnixTime::now(),
             told: None,
-            forgotten: BTreeSet::new(),
             touched: BTreeMap::new(),
             handles: BTreeSet::new(),
             statements: BTreeMap::new(),
             alarms: BTreeMap::new(),
             raised: 0,
         }
-    }
-
-    fn statements(&self, group: &GroupId) -> Result<Vec<SignedStatement>, StoreError> {
-        self.store.scan(self.tables.statements, group.octets()).map(|row| row.map(|(_, statement)| statement)).collect()
     }
 }
 
@@ -232,11 +227,10 @@ pub struct Turn<'a> {
     /// All is told anew, and this is what of it owners signed, and who is out: what the statements did was done at once,
     /// by [`Self::resync`].
     told: Option<BTreeMap<GroupId, Told>>,
-    /// Statements that are kept no more, by their keys.
-    forgotten: BTreeSet<Vec<u8>>,
     touched: BTreeMap<GroupId, Pinned>,
     handles: BTreeSet<(GroupId, Handle)>,
-    statements: BTreeMap<Vec<u8>, SignedStatement>,
+    /// Statements to be kept, and (`None`) to be kept no more.
+    statements: BTreeMap<Vec<u8>, Option<SignedStatement>>,
     alarms: BTreeMap<GroupId, Alarm>,
     raised: u64,
 }
@@ -275,9 +269,14 @@ impl<'a> Turn<'a> {
         }
         let (statements, gone) = match &self.told {
             Some(told) => told.get(&group).cloned().unwrap_or_default(),
-            None => (self.book.statements(&group)?, BTreeSet::new()),
+            None => (self.statements(&group)?, BTreeSet::new()),
         };
-        let resynced = OwnerRoster::pin(group, first).resync(&statements, &gone);
+        let mut resynced = OwnerRoster::pin(group, first).resync(&statements, &gone);
+        if self.told.is_none() {
+            // Whom certsrv took out, and when, no statement says: an old head need not fit what was kept. Without one that
+            // does, the group is not served.
+            resynced.refused.retain(|(_, error)| *error != RosterError::OtherRoster);
+        }
         let mut roster = resynced.roster;
         if let Some((_, before)) = before {
             // What was refused once as replayed stays so.
@@ -357,23 +356,33 @@ impl<'a> Turn<'a> {
             pinned.roster.left(handle);
             self.handles.insert((*group, *handle));
             if let Some(key) = entry {
-                self.statements.remove(&key);
-                self.forgotten.insert(key);
+                self.statements.insert(key, None);
             }
             return Ok(());
         }
-        // A pin that comes later does not find it in again.
-        let about = |signed: &SignedStatement| {
-            signed.read().is_ok_and(|read| matches!(read, Statement::Entry(entry) if entry.handle == *handle))
-        };
-        self.statements.retain(|key, signed| !(key.starts_with(group.octets()) && about(signed)));
-        for row in self.book.store.scan::<SignedStatement>(self.book.tables.statements, group.octets()) {
-            let (key, signed) = row?;
-            if about(&signed) {
-                self.forgotten.insert(key);
+        // When the owner is pinned later, the member must not be in again.
+        for statement in self.statements(group)? {
+            if let Ok(Statement::Entry(entry)) = statement.read()
+                && entry.handle == *handle
+            {
+                self.statements.insert(statement_key(group, entry.sequence, &statement.digest()), None);
             }
         }
         Ok(())
+    }
+
+    /// The statements of the group that are kept, as it is in this turn.
+    fn statements(&self, group: &GroupId) -> Result<Vec<SignedStatement>, StoreError> {
+        let tables = self.book.tables;
+        let mut kept: BTreeMap<Vec<u8>, SignedStatement> =
+            self.book.store.scan(tables.statements, group.octets()).collect::<Result<_, _>>()?;
+        for (key, change) in self.statements.iter().filter(|(key, _)| key.starts_with(group.octets())) {
+            match change {
+                Some(statement) => kept.insert(key.clone(), statement.clone()),
+                None => kept.remove(key),
+            };
+        }
+        Ok(kept.into_values().collect())
     }
 
     /// The feed told that a group is no more. Its pin stays, and so does the number of its last statement: a group of this
@@ -439,8 +448,7 @@ impl<'a> Turn<'a> {
     fn keep(&mut self, group: GroupId, signed: &SignedStatement) {
         let Ok(statement) = signed.read() else { return };
         let key = statement_key(&group, statement.sequence(), &signed.digest());
-        self.forgotten.remove(&key);
-        self.statements.insert(key, signed.clone());
+        self.statements.insert(key, Some(signed.clone()));
     }
 
     /// Writes all of it into `batch`.
@@ -448,7 +456,7 @@ impl<'a> Turn<'a> {
     /// # Errors
     /// [`StoreError`].
     pub fn finish(self, batch: &mut Batch) -> Result<Taken<'a>, StoreError> {
-        let Self { writer, book, touched, handles, statements, forgotten, alarms, raised, .. } = self;
+        let Self { writer, book, touched, handles, statements, alarms, raised, .. } = self;
         let tables = book.tables;
         for (group, Pinned { first, roster }) in &touched {
             batch.put(tables.pins, group.octets(), &PinRow { first: *first, state: roster.state.clone() })?;
@@ -460,11 +468,11 @@ impl<'a> Turn<'a> {
                 None => batch.delete(tables.entries, &key),
             }
         }
-        for key in &forgotten {
-            batch.delete(tables.statements, key);
-        }
         for (key, statement) in &statements {
-            batch.put(tables.statements, key, statement)?;
+            match statement {
+                Some(statement) => batch.put(tables.statements, key, statement)?,
+                None => batch.delete(tables.statements, key),
+            }
         }
         for (group, alarm) in &alarms {
             batch.put(tables.alarms, group.octets(), alarm)?;

@@ -401,8 +401,9 @@ async fn a_snapshot_brings_what_owners_signed_to_whoever_begins_and_to_whoever_f
     owned.retold(&mut moments).await;
 
     // The certificate that was told stays the one that is told, while another key waits; so does that it is suspended.
-    let old = owned.certsrv.current("dan").unwrap().serial;
-    let request = RevokeRequest { serial: B64(old.octets().to_vec()), reason: RevocationReason::Superseded };
+    let members = owned.certsrv.members(LIST).await;
+    let old = members.into_iter().find(|member| member.address == address("dan")).unwrap();
+    let request = RevokeRequest { serial: old.serial.unwrap(), reason: RevocationReason::Superseded };
     owned.certsrv.admin::<Revoke>(&request).await.unwrap();
     owned.retold(&mut moments).await;
     let (_, csr) = key_and_csr("dan");

@@ -366,8 +366,8 @@ impl OwnerRoster {
     /// group before its owner was pinned. Of what is not above [`OwnerState::high`] only the very entries stay that were in
     /// before; the rest is taken in the order of the sequences. Whoever is not told again is out, and so is whoever is
     /// `gone`. Entries of those, and entries after which there is a newer word about the member, are told for the sake of
-    /// the heads that counted them: they are no replay. Neither is a head wrong that does not fit any more, if there is a
-    /// newer one that does.
+    /// the heads that counted them: they are no replay. A head that does not fit counts for nothing; it is refused unless
+    /// there is a newer one that fits.
     #[must_use]
     pub fn resync(&self, statements: &[SignedStatement], gone: &BTreeSet<Handle>) -> Resynced {
         let mut refused = Vec::new();
