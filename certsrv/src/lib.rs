@@ -125,6 +125,8 @@ pub const FAILPOINTS: &[&str] = &[
     "certsrv.join.before-answer",
     "certsrv.leave.before-commit",
     "certsrv.leave.before-answer",
+    "certsrv.revoke.before-commit",
+    "certsrv.revoke.before-answer",
     "certsrv.request.before-commit",
     "certsrv.request.before-answer",
     "certsrv.service.before-answer",

@@ -15,6 +15,7 @@ use std::time::Duration;
 use twinseal_proto::api::admin::certsrv::{Changed, RevocationReason, RevokeRequest};
 use twinseal_proto::api::{Problem, ProblemCode};
 use twinseal_proto::time::UnixTime;
+use twinseal_svc::failpoint::hit;
 use twinseal_svc::http::Caller;
 
 /// How often it is looked for certificates that ran out.
@@ -28,8 +29,10 @@ pub(crate) async fn revoke(app: Arc<App>, _: Caller, request: RevokeRequest) -> 
         .serial
         .parse()
         .map_err(|e| Problem::new(ProblemCode::BadRequest, format!("{}: {e}", request.serial)))?;
+    hit("certsrv.revoke.before-commit");
     let committed = app.registry.commit(Actor::Administrator, move |tx| revoke_one(tx, serial, request.reason)).await;
     let ((), sequence) = committed.map_err(Failure::into_problem)?;
+    hit("certsrv.revoke.before-answer");
     Ok(Changed { sequence })
 }
 
