@@ -134,7 +134,8 @@ fn allowed(
     let Member { handle, role, joined: own, .. } = member.ok_or_else(|| not_a_member(group))?;
     if own == 0 {
         // Of a place that is none everything would follow.
-        let detail = format!("no owner of {group} has signed for the membership yet; an owner does: twinseal owner sign");
+        let detail =
+            format!("no owner of {group} has signed for the membership yet; an owner does: twinseal owner sign");
         return Err(refuse(ProblemCode::NotAuthorised, detail));
     }
     if let Some(problem) = key_change::taken(tx, key)? {

@@ -2,8 +2,8 @@
 
 use crate::app::App;
 use crate::{
-    accounts, backup, bans, doctor, est, feed, foreign, group_certificates, groups, import, members, notices, options, owners,
-    publish, requests, revocation, revoke, roster, saml, services, snapshot, status, tokens,
+    accounts, backup, bans, doctor, est, feed, foreign, group_certificates, groups, import, members, notices, options,
+    owners, publish, requests, revocation, revoke, roster, saml, services, snapshot, status, tokens,
 };
 use axum::Router;
 use axum::routing::get;

@@ -237,8 +237,7 @@ fn views(tx: &Tx<'_>, head: Head) -> Result<(Lines, Lines), Failure> {
             if state == MemberState::Suspended {
                 groupsrv.push(head.sequence, &GroupsrvChange::MemberSuspended { group: id, handle })?;
             }
-            let member =
-                ExploderChange::MemberJoined { group: id, handle, number, address, salt: None, signed: None };
+            let member = ExploderChange::MemberJoined { group: id, handle, number, address, salt: None, signed: None };
             exploder.push(joined, &member)?;
             let options = options.for_delivery();
             if options != DeliveryOptions::default() {

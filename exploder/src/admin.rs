@@ -56,7 +56,13 @@ async fn status(admin: Arc<Admin>, _: Caller, _: Nothing) -> Result<Status, Prob
         ready: admin.ready(),
         feed_sequence: admin.engine.roster.sequence(),
         lease_seconds: admin.engine.lease.left().map(|left| left.as_secs()),
-        warnings: admin.warnings.iter().cloned().chain(admin.feed.warning()).chain(standings.iter().flat_map(Standing::warnings)).collect(),
+        warnings: admin
+            .warnings
+            .iter()
+            .cloned()
+            .chain(admin.feed.warning())
+            .chain(standings.iter().flat_map(Standing::warnings))
+            .collect(),
     })
 }
 

@@ -238,12 +238,7 @@ impl Roster {
 
     /// Who is sent copies of a post at `now`: everybody in the group, as far as its owners signed for them, but those who
     /// want none, and its author if that one wants no copies of own posts (K8, K9).
-    pub(crate) fn recipients(
-        &self,
-        group: &GroupId,
-        author: Option<MemberNumber>,
-        now: UnixTime,
-    ) -> Vec<MemberNumber> {
+    pub(crate) fn recipients(&self, group: &GroupId, author: Option<MemberNumber>, now: UnixTime) -> Vec<MemberNumber> {
         let directory = self.read();
         let Some(known) = directory.groups.get(group) else { return Vec::new() };
         let wants = |number: &MemberNumber| {
@@ -599,7 +594,9 @@ mod tests {
         take(&roster, vec![joined(3), ExploderChange::GroupDeleted { group: group() }], 6);
         drop(roster);
         let again = open(dir.path(), 1);
-        assert!(again.recipients(&group(), None, UnixTime::now()).is_empty() && again.member(MemberNumber(3)).is_none());
+        assert!(
+            again.recipients(&group(), None, UnixTime::now()).is_empty() && again.member(MemberNumber(3)).is_none()
+        );
     }
 
     #[test]

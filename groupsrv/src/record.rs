@@ -143,8 +143,7 @@ impl Event {
             | Self::ExploderPinned { .. }
             | Self::GenerationAccepted { .. }
             | Self::RosterResync => false,
-            | Self::OwnerPinned { .. }
-            | Self::AlarmsAcknowledged { .. } => false,
+            Self::OwnerPinned { .. } | Self::AlarmsAcknowledged { .. } => false,
         }
     }
 

@@ -62,7 +62,12 @@ pub(crate) fn ended(group: &GroupId, handle: &Handle, tx: &mut Tx<'_>) -> Result
 }
 
 /// A member has another certificate: groupsrv is told of it if it is for the key that an owner signed.
-pub(crate) fn keyed(group: &GroupId, address: &MailAddress, serial: &Serial, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+pub(crate) fn keyed(
+    group: &GroupId,
+    address: &MailAddress,
+    serial: &Serial,
+    tx: &mut Tx<'_>,
+) -> Result<(), StoreError> {
     let key = tx.certificate(serial)?.map(|row| row.key);
     with_entry(group, address, tx, |row| {
         if key == Some(row.entry.key) {

@@ -7,7 +7,8 @@ use openssl::pkey::{PKey, Private};
 use twinseal_proto::feed::{Cursor, ListSettings};
 use twinseal_proto::ids::{FeedId, MemberNumber};
 use twinseal_proto::roster::{
-    Entry, EntryStatus, HEAD_SECONDS, Head, OwnerRoster, OwnersChange, Removal, Role, SKEW_SECONDS, Statement, address_digest,
+    Entry, EntryStatus, HEAD_SECONDS, Head, OwnerRoster, OwnersChange, Removal, Role, SKEW_SECONDS, Statement,
+    address_digest,
 };
 use twinseal_svc::follow::Roster as _;
 use twinseal_svc::join::FeedTrust;

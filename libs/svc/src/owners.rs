@@ -5,6 +5,7 @@
 //! place in the feed, and put in force when that is durable ([`Taken::in_force`]).
 
 pub mod command;
+mod kept;
 
 use crate::store::{Batch, Store, StoreError, Table};
 use prometheus::IntCounter;
@@ -346,45 +347,6 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// The feed told that a member is out: always believed.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn left(&mut self, group: &GroupId, handle: &Handle) -> Result<(), StoreError> {
-        if let Some(pinned) = self.roster(group) {
-            let entry = pinned.roster.live.get(handle).map(|entry| statement_key(group, entry.sequence, &entry.digest));
-            pinned.roster.left(handle);
-            self.handles.insert((*group, *handle));
-            if let Some(key) = entry {
-                self.statements.insert(key, None);
-            }
-            return Ok(());
-        }
-        // When the owner is pinned later, the member must not be in again.
-        for statement in self.statements(group)? {
-            if let Ok(Statement::Entry(entry)) = statement.read()
-                && entry.handle == *handle
-            {
-                self.statements.insert(statement_key(group, entry.sequence, &statement.digest()), None);
-            }
-        }
-        Ok(())
-    }
-
-    /// The statements of the group that are kept, as it is in this turn.
-    fn statements(&self, group: &GroupId) -> Result<Vec<SignedStatement>, StoreError> {
-        let tables = self.book.tables;
-        let mut kept: BTreeMap<Vec<u8>, SignedStatement> =
-            self.book.store.scan(tables.statements, group.octets()).collect::<Result<_, _>>()?;
-        for (key, change) in self.statements.iter().filter(|(key, _)| key.starts_with(group.octets())) {
-            match change {
-                Some(statement) => kept.insert(key.clone(), statement.clone()),
-                None => kept.remove(key),
-            };
-        }
-        Ok(kept.into_values().collect())
-    }
-
     /// The feed told that a group is no more. Its pin stays, and so does the number of its last statement: a group of this
     /// id that came back would be the same one.
     pub fn deleted(&mut self, group: &GroupId) {
@@ -444,13 +406,6 @@ impl<'a> Turn<'a> {
         self.raised += 1;
     }
 
-    /// Keeps a statement, for the case that the owner is pinned (anew) later.
-    fn keep(&mut self, group: GroupId, signed: &SignedStatement) {
-        let Ok(statement) = signed.read() else { return };
-        let key = statement_key(&group, statement.sequence(), &signed.digest());
-        self.statements.insert(key, Some(signed.clone()));
-    }
-
     /// Writes all of it into `batch`.
     ///
     /// # Errors
@@ -479,11 +434,6 @@ impl<'a> Turn<'a> {
         }
         Ok(Taken { _writer: writer, book, touched, alarms, raised })
     }
-}
-
-/// Group ‖ number ‖ digest.
-fn statement_key(group: &GroupId, sequence: u64, digest: &Digest) -> Vec<u8> {
-    [group.octets().as_slice(), &sequence.to_be_bytes(), &digest.0].concat()
 }
 
 /// A turn that is written down.

@@ -22,7 +22,8 @@ use twinseal_proto::api::services::ServiceRole;
 use twinseal_proto::encoding::{B64, Digest};
 use twinseal_proto::feed::{Cursor, Delivery, ExploderChange, GroupsrvChange, View};
 use twinseal_proto::roster::{
-    Binding, Entry, EntryStatus, Head, OwnerRoster, OwnersChange, Removal, Role, SignedStatement, Statement, address_digest,
+    Binding, Entry, EntryStatus, Head, OwnerRoster, OwnersChange, Removal, Role, SignedStatement, Statement,
+    address_digest,
 };
 use twinseal_proto::time::UnixTime;
 use twinseal_svc::client::Client;
@@ -192,8 +193,7 @@ impl Owned {
         let (mut at, mut followed, mut told) = (start.clone(), Rows::new(), Rows::new());
         follow::<C>(service, view, &mut at, &key, &mut followed).await.unwrap();
         let (first, texts) = pages(service, at.sequence).await;
-        let (_, changes) =
-            first.snapshot.open::<C>(&texts, view, &place(&start, at.sequence), &key).unwrap();
+        let (_, changes) = first.snapshot.open::<C>(&texts, view, &place(&start, at.sequence), &key).unwrap();
         changes.iter().for_each(|(at, change)| change.clone().take(*at, &mut told));
         assert_eq!(told, followed);
         changes.into_iter().map(|(_, change)| change).collect()

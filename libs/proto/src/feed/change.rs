@@ -2,8 +2,8 @@
 
 use crate::encoding::{B64, Digest};
 use crate::ids::{GroupId, Handle, ListAddress, MailAddress, MemberNumber};
-use crate::time::UnixTime;
 use crate::roster::SignedStatement;
+use crate::time::UnixTime;
 use serde::{Deserialize, Serialize};
 
 /// How copies carry the message key (DESIGN 3.3).

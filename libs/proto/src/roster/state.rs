@@ -390,13 +390,11 @@ impl OwnerRoster {
         let mut unfit = Vec::new();
         for (sequence, place, statement, signed) in ordered {
             match statement {
-                _ if sequence > high => {
-                    match roster.accept(signed) {
-                        Ok(_) => {}
-                        Err(RosterError::OtherRoster) => unfit.push((sequence, place)),
-                        Err(error) => refused.push((place, error)),
-                    }
-                }
+                _ if sequence > high => match roster.accept(signed) {
+                    Ok(_) => {}
+                    Err(RosterError::OtherRoster) => unfit.push((sequence, place)),
+                    Err(error) => refused.push((place, error)),
+                },
                 Statement::Entry(Entry { handle, .. }) => match self.live.get(&handle) {
                     Some(entry) if entry.digest == signed.digest() => drop(roster.live.insert(handle, entry.clone())),
                     _ if gone.contains(&handle) || newest.get(&handle).is_some_and(|last| sequence < *last) => {}
