@@ -16,7 +16,7 @@ use twinseal_proto::api::admin::rosters::{Alarm, Standing};
 use twinseal_proto::encoding::Digest;
 use twinseal_proto::ids::{GroupId, Handle};
 use twinseal_proto::roster::{
-    Accepted, Binding, LiveEntry, OwnerRoster, OwnerState, RosterError, SignedStatement, Statement, Unserved,
+    Accepted, Binding, LiveEntry, OwnerRoster, OwnerState, RosterError, SignedStatement, Unserved,
 };
 use twinseal_proto::time::UnixTime;
 

@@ -165,7 +165,7 @@ pub(super) async fn pages(service: &Joined, after: u64) -> (SnapshotPage, Vec<St
 }
 
 /// A new roster by a snapshot.
-pub(super) async fn snapshot<C: serde::de::DeserializeOwned + Taken>(
+async fn snapshot<C: serde::de::DeserializeOwned + Taken>(
     service: &Joined,
     view: View,
     at: &Cursor,
@@ -304,7 +304,7 @@ async fn a_snapshot_is_of_one_moment_while_members_come_and_go() {
 }
 
 /// A consumer that has come to `sequence`, and knows no head that a snapshot has to have.
-pub(super) fn place(start: &Cursor, sequence: u64) -> Cursor {
+fn place(start: &Cursor, sequence: u64) -> Cursor {
     Cursor { sequence, ..start.clone() }
 }
 

@@ -1,7 +1,7 @@
 //! Signed groups: what owners hand in, what is refused of it, and what the consumers are told.
 
 use super::harness::{Joined, Running, call, config, group_request, key_and_csr};
-use super::keeping::{Rows, Taken, follow, pages, place};
+use super::keeping::{Rows, Taken, follow, pages};
 use crate::tests::{address, csr, ec_key};
 use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
@@ -193,7 +193,7 @@ impl Owned {
         let (mut at, mut followed, mut told) = (start.clone(), Rows::new(), Rows::new());
         follow::<C>(service, view, &mut at, &key, &mut followed).await.unwrap();
         let (first, texts) = pages(service, at.sequence).await;
-        let (_, changes) = first.snapshot.open::<C>(&texts, view, &place(&start, at.sequence), &key).unwrap();
+        let (_, changes) = first.snapshot.open::<C>(&texts, view, &start, &key).unwrap();
         changes.iter().for_each(|(at, change)| change.clone().take(*at, &mut told));
         assert_eq!(told, followed);
         changes.into_iter().map(|(_, change)| change).collect()

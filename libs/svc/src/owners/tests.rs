@@ -3,7 +3,7 @@ use super::*;
 use openssl::ec::{EcGroup, EcKey};
 use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
-use twinseal_proto::roster::{Entry, EntryStatus, Head, Role};
+use twinseal_proto::roster::{Entry, EntryStatus, Head, Role, Statement};
 
 const TABLES: Tables = Tables { pins: Table(1), entries: Table(2), statements: Table(3), alarms: Table(4) };
 
