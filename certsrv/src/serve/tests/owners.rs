@@ -459,7 +459,7 @@ async fn a_membership_begins_for_everybody_when_an_owner_has_signed() {
     assert_eq!(exploder.kinds, ["group-created", "member-joined", "member-joined", "member-options", "statement"]);
     let changes = super::harness::groupsrv_changes(&owned.certsrv);
     let joins = changes.into_iter().filter(|(_, kind, _)| kind == "member-joined");
-    assert_eq!(Some(row(&owned).joined), joins.map(|(at, ..)| at).last());
+    assert_eq!(Some(row(&owned).joined), joins.map(|(at, ..)| at).next_back());
     owned.certsrv.post_as(Some((&ann_key, &certificate)), &at, &asked).await.unwrap();
     // From now on what ann chooses is told at once.
     let set = MemberSettings { delivery: Some(Delivery::On), ..MemberSettings::default() };
