@@ -390,6 +390,7 @@ mod tests {
             include_str!("store/enrolment.rs"),
             include_str!("store/groups.rs"),
             include_str!("store/notices.rs"),
+            include_str!("store/owners.rs"),
             include_str!("store/revocations.rs"),
         ];
         let mut numbers: Vec<&str> = sources

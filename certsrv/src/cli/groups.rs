@@ -90,23 +90,46 @@ pub(super) struct CreateGroup {
     /// Largest message in octets
     #[arg(long, default_value_t = 10 * 1024 * 1024, value_name = "OCTETS")]
     max_size: u64,
-    /// Let nobody read whom an owner did not sign for
-    #[arg(long)]
+    /// Let nobody read whom an owner did not sign for; so it is anyway where owners or administrators decide who joins
+    /// (approve, invite, closed)
+    #[arg(long, conflicts_with = "unsigned")]
     signed: bool,
+    /// Let certsrv alone say who reads; so it is anyway where anybody may join (open, confirm)
+    #[arg(long)]
+    unsigned: bool,
     /// A phrase for people
     #[arg(long, default_value = "", value_name = "TEXT")]
     description: String,
 }
 
+impl CreateGroup {
+    /// DESIGN 3.4: on by default where somebody decides who joins.
+    const fn is_signed(&self) -> bool {
+        let decided = matches!(self.join, JoinPolicy::Approve | JoinPolicy::Invite | JoinPolicy::Closed);
+        self.signed || decided && !self.unsigned
+    }
+}
+
+/// What the administrators of the other two have to do before a signed group is served.
+fn next_steps(group: &twinseal_proto::api::groups::Group) -> String {
+    let (list, id) = (&group.list, &group.group);
+    format!(
+        "\nits roster is signed by its owner: with the owner's certificate in FILE run\n    twinseal-groupsrv group pin {id} \
+         --owner-cert FILE\n    twinseal-exploder group pin {list} --owner-cert FILE\nand let the owner sign: twinseal owner \
+         sign {list}"
+    )
+}
+
 impl From<CreateGroup> for CreateGroupRequest {
     fn from(asked: CreateGroup) -> Self {
+        let signed = asked.is_signed();
         Self {
             list: asked.list,
             owner: asked.owner,
             mode: DeliveryMode::default(),
             history: asked.history,
             join: asked.join,
-            signed: asked.signed,
+            signed,
             settings: ListSettings {
                 post: asked.post,
                 content: asked.content,
@@ -176,8 +199,11 @@ impl From<SetOptions> for SetGroupRequest {
 pub(super) async fn run(at: &At<'_>, command: Group) -> Outcome<()> {
     match command {
         Group::Create(asked) => {
-            let group = at.call::<CreateGroupCall>(&asked.into()).await?;
-            at.show(&group, &format!("{} created: group {}", group.list, group.group))
+            let request: CreateGroupRequest = asked.into();
+            let signed = request.signed;
+            let group = at.call::<CreateGroupCall>(&request).await?;
+            let next = if signed { next_steps(&group) } else { String::new() };
+            at.show(&group, &format!("{} created: group {}{next}", group.list, group.group))
         }
         Group::Show { list } => {
             let found = at.call::<ShowGroup>(&ListRequest { list }).await?;
@@ -224,4 +250,37 @@ fn details(found: &GroupDetails) -> Outcome<String> {
         }
     }
     Ok(lines.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use clap::Parser as _;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        create: CreateGroup,
+    }
+
+    #[test]
+    fn owners_sign_where_somebody_decides_who_joins_unless_it_is_said_otherwise() {
+        let signed = |more: &str| {
+            let line = format!("x team@lists.test --owner owner@members.test {more}");
+            Line::try_parse_from(line.split_whitespace()).map(|line| CreateGroupRequest::from(line.create).signed).ok()
+        };
+        for (more, wanted) in [
+            ("", Some(true)),
+            ("--join invite", Some(true)),
+            ("--join approve", Some(true)),
+            ("--join open", Some(false)),
+            ("--join confirm", Some(false)),
+            ("--join confirm --signed", Some(true)),
+            ("--unsigned", Some(false)),
+            ("--signed --unsigned", None),
+        ] {
+            assert_eq!(signed(more), wanted, "{more}");
+        }
+    }
 }
